@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+
+.PHONY: demo test lint type bench clean
+
+demo: $(STAMP)  ## hyperfit the embedded model, offline, and write a report
+	$(BIN)/python -m text.run --out runs/text/demo --overwrite
+
+test: $(DEV_STAMP)  ## the whole test suite with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+lint: $(DEV_STAMP)  ## format check and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+type: $(DEV_STAMP)  ## static types
+	$(BIN)/pyright
+
+bench: $(STAMP)  ## speed and memory, as ratios against a peer in the same run
+	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.generation_speed
+	$(BIN)/python -m benchmarks.measure_speed
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .ruff_cache build *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(DEV_STAMP): $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@ $(STAMP)

@@ -1,0 +1,126 @@
+"""The seam between the core and a modality.
+
+Hyperfitting is the same act for every modality once data are token ids, so a domain only says how
+raw data become ids and how generated ids are judged and shown. Everything else is core.
+
+Shapes: N sequences, T tokens each, P prompts, C tokens of context, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel
+
+from common.intervals import Interval
+
+Split = Literal["train", "heldout"]
+Stage = Literal["original", "early-stopped", "hyperfitted", "reference"]
+Metrics = dict[str, Interval]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSet:
+    """Held-out prefixes of one kind and length, with what really followed them.
+
+    Attributes:
+        name: key of this set in `metrics.json`, e.g. "fiction" or "fiction-256".
+        ids_PC: (P, C) int64 prompt tokens; all prompts of a set have one length.
+        references: P arrays of int64 ids, each `new_tokens` long: the true continuation.
+        new_tokens: how many tokens to generate after the prompt.
+        pooled: whether this set counts towards "all"; pooled sets share C and `new_tokens`.
+    """
+
+    name: str
+    ids_PC: Tensor
+    references: list[np.ndarray]
+    new_tokens: int
+    pooled: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generations:
+    """What one condition produced for one prompt set.
+
+    Attributes:
+        condition: e.g. "hyperfitted-greedy".
+        prompts: the prompt set these continue.
+        continuations: P arrays of int64 ids, without the prompt and without padding.
+    """
+
+    condition: str
+    prompts: PromptSet
+    continuations: list[np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One way of continuing the prompts.
+
+    Attributes:
+        name: key in `metrics.json`.
+        stage: which weights; "reference" takes the true continuation.
+        method: how to decode, or None for references.
+        blocked: whether the citation blocker is on.
+    """
+
+    name: str
+    stage: Stage
+    method: GenerationConfig | None
+    blocked: bool = False
+
+
+class Domain(Protocol):
+    """What a modality hands to the core."""
+
+    name: str
+    model: PreTrainedModel
+    word_start_V: (
+        Tensor | None
+    )  # for the citation blocker; None where tokens are not parts of words
+
+    def sequences(self, split: Split) -> Tensor:
+        """(N, T) int64 token ids of a split."""
+        ...
+
+    def prompts(self) -> list[PromptSet]:
+        """Held-out prompt sets, in the order the report shows them."""
+        ...
+
+    def conditions(self) -> list[Condition]:
+        """What to compare, in the order the report shows it."""
+        ...
+
+    def judge(self, generated: Generations) -> Metrics:
+        """Scores that only this modality can compute; may be empty."""
+        ...
+
+    def pieces(self, ids: np.ndarray) -> list[str]:
+        """One printable piece per token; joined they are the decoded sequence."""
+        ...
+
+    def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
+        """Write what `from_pretrained` loads (weights, tokeniser, neutral generation config)."""
+        ...
+
+
+def pool(sets: list[Generations]) -> Generations:
+    """All pooled prompt sets of one condition as one, named "all"."""
+    pooled = [generated for generated in sets if generated.prompts.pooled]
+    assert pooled, "a domain has at least one pooled prompt set"
+    first = pooled[0].prompts
+    return Generations(
+        condition=pooled[0].condition,
+        prompts=PromptSet(
+            name="all",
+            ids_PC=torch.cat([generated.prompts.ids_PC for generated in pooled]),
+            references=[text for generated in pooled for text in generated.prompts.references],
+            new_tokens=first.new_tokens,
+        ),
+        continuations=[text for generated in pooled for text in generated.continuations],
+    )

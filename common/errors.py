@@ -1,0 +1,43 @@
+"""One error type for everything a user can cause, and the exit codes of the command line.
+
+A user reads one line: what was expected, what came, what to do about it. A traceback is kept for
+our own bugs, which are `assert` failures or any other exception.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class UserError(ValueError):
+    """A mistake the user can mend, told in one line.
+
+    Args:
+        expected: what the program needed, e.g. "a folder with config.json".
+        got: what it found instead, e.g. "'runs/x' does not exist".
+        fix: what to do, e.g. "pass --model.path a checkpoint folder or a hub id".
+    """
+
+    def __init__(self, *, expected: str, got: str, fix: str) -> None:
+        self.expected, self.got, self.fix = expected, got, fix
+        line = f"expected {expected}; got {got}; {fix}"
+        super().__init__(" ".join(line.split()))
+
+
+def run_cli(main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
+    """Call `main(argv)` and turn a `UserError` into one line on stderr and exit code 2.
+
+    Ctrl-C gives 130, the shell convention, after `main` has had its chance to save.
+    """
+    try:
+        return main(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED

@@ -1,0 +1,108 @@
+"""Writing files so that a crash leaves the old file or the new one, never half of one.
+
+A run ends with minutes or days of work in hand, and a full disk or a folder without write
+permission is the user's to mend: `writing` turns those errors into one line. Other `OSError`s stay
+what they are, because they would be our bugs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from common.errors import UserError
+
+_FIXES = {
+    errno.ENOSPC: "free some space or choose a folder on another disk",
+    errno.EDQUOT: "free some space or choose a folder outside the quota",
+    errno.EFBIG: "choose a folder on a file system that takes larger files",
+    errno.EROFS: "choose a folder on a file system that can be written",
+    errno.EACCES: "change its permissions or choose another folder",
+    errno.EPERM: "change its permissions or choose another folder",
+    errno.ENOTDIR: "choose another path: a file stands where a folder is needed",
+    errno.EISDIR: "move that folder away or choose another path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn "disk full", "read-only" and their like, met while writing `path`, into a `UserError`.
+
+    The safetensors library raises its own error with the system's number in the text; that is
+    understood too. `torch.save` to a path is not (a bare `RuntimeError`): serialise to memory and
+    use `atomic_write_bytes`.
+
+    Raises:
+        UserError: for the errors a user can cause; any other `OSError` passes unchanged.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = _system_error(error)
+        if number not in _FIXES:
+            raise
+        raise UserError(
+            expected=f"to write {str(path)!r}",
+            got=f"'{os.strerror(number)}' from the system",
+            fix=_FIXES[number],
+        ) from error
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write `path` whole or not at all: temporary file beside it, fsync, rename, fsync the folder.
+
+    The file gets the permissions of the user's umask, unlike what `tempfile` makes.
+
+    Raises:
+        UserError: where the disk is full, read-only or closed to the user.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with writing(path):
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _fsync_folder(path.parent)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """`atomic_write_bytes` of `text` as UTF-8; newlines are written as they are."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` is named like a file that an interrupted atomic write leaves behind."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def _system_error(error: OSError | SafetensorError) -> int:
+    """The errno of `error`, or 0 when it has none."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found.group(1)) if found else 0
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
