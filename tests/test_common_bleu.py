@@ -1,0 +1,79 @@
+"""BLEU against sacrebleu, with token ids as words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sacrebleu.metrics.bleu import BLEU
+
+from common.bleu import References, dataset_bleu, self_bleu
+
+
+def random_batch(seed: int, sequences: int, alphabet: int, low: int, high: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(alphabet, size=rng.integers(low, high)) for _ in range(sequences)]
+
+
+def sacrebleu_scores(
+    texts: list[np.ndarray], references: list[list[np.ndarray]], n: int
+) -> list[float]:
+    def words(ids: np.ndarray) -> str:
+        return " ".join(map(str, ids.tolist()))
+
+    bleu = BLEU(
+        tokenize="none",
+        smooth_method="floor",
+        smooth_value=0.1,
+        max_ngram_order=n,
+        effective_order=True,
+    )
+    return [
+        bleu.sentence_score(words(text), [words(one) for one in refs]).score / 100
+        for text, refs in zip(texts, references, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize("alphabet", [2, 5, 30])
+def test_dataset_bleu_against_sacrebleu(alphabet: int, n: int) -> None:
+    training = random_batch(1, 12, alphabet, 4, 20)
+    # From 1 token (fewer than n) to longer than any reference; the last has no known token.
+    texts = [*random_batch(2, 20, alphabet + 2, 1, 30), np.array([99, 98, 97])]
+    expected = sacrebleu_scores(texts, [training] * len(texts), n)
+    assert expected[-1] == 0.0 and max(expected) > 0.1
+    np.testing.assert_allclose(dataset_bleu(texts, training, n), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("alphabet", [2, 5, 30])
+def test_self_bleu_against_sacrebleu(alphabet: int, n: int) -> None:
+    texts = random_batch(3, 15, alphabet, 1, 25)
+    texts += [texts[0].copy(), np.arange(40) % alphabet]  # a duplicate; a length of its own
+    others = [texts[:i] + texts[i + 1 :] for i in range(len(texts))]
+    expected = sacrebleu_scores(texts, others, n)
+    np.testing.assert_allclose(self_bleu(texts, n), expected, atol=1e-12)
+
+
+def test_self_bleu_of_identical_and_of_disjoint_texts() -> None:
+    same = np.arange(10)
+    np.testing.assert_allclose(self_bleu([same, same, same]), 1.0)
+    np.testing.assert_array_equal(self_bleu([same, same + 100]), 0.0)
+    with pytest.raises(ValueError, match="got 1, need 2"):
+        self_bleu([same])
+
+
+def test_closest_reference_is_the_shorter_on_a_tie() -> None:
+    training, text = [np.arange(8), np.arange(12)], np.arange(10)
+    # All n-grams match; against the reference of 12 there would be a penalty.
+    np.testing.assert_allclose(dataset_bleu([text], training), 1.0)
+
+
+def test_references_serve_many_batches_and_empty_texts_score_zero() -> None:
+    training = random_batch(4, 10, 5, 5, 20)
+    references = References(training, 3)
+    for seed in (5, 6):
+        texts = random_batch(seed, 4, 5, 1, 20)
+        np.testing.assert_array_equal(references.bleu(texts), dataset_bleu(texts, training, 3))
+    empty = np.zeros(0, np.int64)
+    assert references.bleu([empty, training[0]])[0] == 0.0
+    assert self_bleu([empty, training[0]]).tolist() == [0.0, 0.0]
