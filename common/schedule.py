@@ -1,0 +1,482 @@
+"""Loss-to-zero: drives a run to a target training loss and knows when it is there.
+
+Hyperfitting has no stopping rule in the literature: P1 (Carlsson et al., arXiv 2412.04318,
+section 3) trains 20 epochs at a constant rate, P2 (Li et al., arXiv 2605.22579) names the rule as
+missing. Near zero a constant rate rattles at a floor set by the rate, and a smoothed minibatch loss
+says little about the loss of the weights one would save. So:
+
+* *descend*: constant rate, as in P1, until the smoothed loss falls below a knee;
+* *settle*: the rate falls with the smoothed loss, never rises, and has a lower bound;
+* *done*: only full eval-mode passes over the training set count, `hold` in a row at the target.
+
+A NaN or a lasting spike asks for the last good state and halves the rate; a stalled descent raises
+the rate once and looks; if that did not help, the floor is the rate's own and the run settles.
+`mode="fixed"` is P1's protocol: constant rate, exactly `fixed_updates` updates, one full pass; its
+outcome is "reached" only if that pass is at the target, else "budget_exhausted". The guard against
+divergence stays on there; `max_recoveries=0` turns a recovery, which changes the rate, into a stop.
+
+No torch in here: losses go in, decisions come out. With any optimizer:
+
+    schedule, good = LossToZero(learning_rate=1e-3, max_updates=5000), save()
+    while schedule.outcome is None:
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate
+        action = schedule.observe([update()])   # one optimizer update, returns its training loss
+        if action is Action.FULL_PASS:
+            action = schedule.full_pass(mean_loss_of_the_training_set())
+        if action is Action.RESTORE:
+            schedule.restored(load(good))       # load returns the update the state was saved at
+        elif schedule.healthy:
+            good = save()
+    print(schedule.outcome, schedule.message)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from common.errors import UserError
+from common.loss_curve import LossCurve
+from common.rate_policy import RatePolicy, RateState
+
+Mode = Literal["target", "fixed"]
+
+
+class Action(StrEnum):
+    """What the loop does next."""
+
+    CONTINUE = "continue"
+    FULL_PASS = "full_pass"
+    """Measure the whole training set in eval mode, then call `full_pass(loss)`."""
+    RESTORE = "restore"
+    """Load the last good state, then call `restored(update)`; the rate has been halved."""
+    STOP = "stop"
+
+
+@dataclass(kw_only=True)
+class _Progress:
+    """Everything that changes; plain JSON values, so that a checkpoint can hold it."""
+
+    update: int = 0
+    expects: str = "observe"
+    outcome: str | None = None
+    message: str = ""
+    closing: str | None = None  # the outcome to end with unless the last full pass is at the target
+    curve: LossCurve = field(default_factory=LossCurve)
+    spiking: int = 0
+    recoveries: int = 0
+    held: int = 0
+    last_pass: int | None = None
+    final_loss: float | None = None
+    best_diversity: float | None = None
+    diversity_waits: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
+class LossToZero:
+    """Learning rate and stopping rule of one run. Losses in nats per token.
+
+    Args:
+        learning_rate: rate of the descent.
+        max_updates: budget in optimizer updates, in either mode.
+        target_loss: a full pass at or below this counts towards the end.
+        hold: full passes in a row at the target that end the run.
+        pass_every: updates between two full passes, at least; about an epoch is a good choice.
+        pass_margin: a full pass is asked for once the smoothed loss, which lags behind, is below
+            `pass_margin * target_loss`.
+        knee: smoothed loss below which the rate falls as `smoothed / knee`.
+        min_rate_factor: lower bound of that fall, as a factor of the rate of the descent.
+        warmup_updates: linear warm-up at the start of the run.
+        smoothing_updates: span of the exponential moving average.
+        patience: updates without a relative gain of `min_gain` that make a stall.
+        min_gain: see `patience`.
+        growth: factor by which a stall in the descent raises the rate.
+        max_rate_factor: upper bound of the raises, as a factor of `learning_rate`; 1 forbids them.
+        spike_factor: a loss above this multiple of the lowest smoothed loss ...
+        spike_nats: ... and above that loss plus this many nats ...
+        spike_updates: ... for this many updates in a row is a divergence.
+        max_recoveries: restores before giving up.
+        diversity_patience: calls of `diversity` without growth that end the run; None is off.
+        diversity_min_delta: least growth that counts.
+        mode: "target", or "fixed" for exactly `fixed_updates` updates at a constant rate.
+        fixed_updates: given in fixed mode only.
+
+    Raises:
+        UserError: an option is out of range, or calls come in an impossible order.
+    """
+
+    def __init__(
+        self,
+        *,
+        learning_rate: float,
+        max_updates: int,
+        target_loss: float = 0.05,
+        hold: int = 2,
+        pass_every: int = 20,
+        pass_margin: float = 1.5,
+        knee: float = 0.2,
+        min_rate_factor: float = 0.1,
+        warmup_updates: int = 0,
+        smoothing_updates: int = 16,
+        patience: int = 200,
+        min_gain: float = 0.02,
+        growth: float = 2.0,
+        max_rate_factor: float = 8.0,
+        spike_factor: float = 2.0,
+        spike_nats: float = 1.0,
+        spike_updates: int = 3,
+        max_recoveries: int = 3,
+        diversity_patience: int | None = None,
+        diversity_min_delta: float = 0.005,
+        mode: Mode = "target",
+        fixed_updates: int | None = None,
+    ) -> None:
+        def check(option: str, value: object, fits: bool, expected: str) -> None:
+            if not fits:
+                raise UserError(
+                    expected=f"schedule.{option} to be {expected}",
+                    got=repr(value),
+                    fix=f"change schedule.{option}",
+                )
+
+        for option, value in {
+            "max_updates": max_updates,
+            "hold": hold,
+            "pass_every": pass_every,
+            "smoothing_updates": smoothing_updates,
+            "patience": patience,
+            "spike_updates": spike_updates,
+        }.items():
+            check(option, value, value >= 1, "at least 1")
+        check("warmup_updates", warmup_updates, warmup_updates >= 0, "at least 0")
+        check("max_recoveries", max_recoveries, max_recoveries >= 0, "at least 0")
+        for option, value in {
+            "learning_rate": learning_rate,
+            "target_loss": target_loss,
+            "spike_nats": spike_nats,
+        }.items():
+            check(option, value, 0 < value < math.inf, "a positive number")
+        check("knee", knee, knee > target_loss, f"above schedule.target_loss ({target_loss})")
+        check("min_rate_factor", min_rate_factor, 0 < min_rate_factor <= 1, "in (0, 1]")
+        check("min_gain", min_gain, 0 < min_gain < 1, "in (0, 1)")
+        check("growth", growth, 1 < growth < math.inf, "above 1")
+        check("spike_factor", spike_factor, 1 < spike_factor < math.inf, "above 1")
+        for option, value in {
+            "pass_margin": pass_margin,
+            "max_rate_factor": max_rate_factor,
+        }.items():
+            check(option, value, 1 <= value < math.inf, "at least 1")
+        check(
+            "diversity_patience",
+            diversity_patience,
+            diversity_patience is None or diversity_patience >= 1,
+            "at least 1",
+        )
+        check("diversity_min_delta", diversity_min_delta, diversity_min_delta >= 0, "at least 0")
+        check("mode", mode, mode in ("target", "fixed"), '"target" or "fixed"')
+        if mode == "target":
+            check("fixed_updates", fixed_updates, fixed_updates is None, "unset in target mode")
+        else:
+            fits = fixed_updates is not None and 1 <= fixed_updates <= max_updates
+            expected = f"from 1 to schedule.max_updates ({max_updates}) in fixed mode"
+            check("fixed_updates", fixed_updates, fits, expected)
+
+        self.learning_rate = learning_rate
+        self.target_loss = target_loss
+        self.mode = mode
+        self._budget = max_updates if fixed_updates is None else fixed_updates
+        self._hold = hold if mode == "target" else 1
+        self._pass_every, self._pass_margin = pass_every, pass_margin
+        self._smoothing_updates = smoothing_updates
+        self._policy = RatePolicy(
+            learning_rate=learning_rate,
+            knee=knee,
+            min_rate_factor=min_rate_factor,
+            warmup_updates=warmup_updates,
+            patience=patience,
+            min_gain=min_gain,
+            growth=growth,
+            max_rate_factor=max_rate_factor,
+        )
+        self._spike_factor, self._spike_nats = spike_factor, spike_nats
+        self._spike_updates, self._max_recoveries = spike_updates, max_recoveries
+        self._diversity_patience, self._diversity_min_delta = (
+            diversity_patience,
+            diversity_min_delta,
+        )
+        self._progress = _Progress()
+
+    # What the loop reads.
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next update."""
+        return self.rate_in(0)
+
+    def rate_in(self, pending: int) -> float:
+        """Learning rate of the update after `pending` ones that have not been observed yet.
+
+        Differs from `rate` only during warm-up: all other changes follow an observation.
+        """
+        return self.learning_rate * self._policy.factor(self._progress.update + pending)
+
+    @property
+    def phase(self) -> str:
+        """ "descend", "settle" or "done"."""
+        return "done" if self._progress.outcome else self._policy.state.phase
+
+    @property
+    def outcome(self) -> str | None:
+        """None, then "reached", "budget_exhausted", "diverged" or "diversity_stopped"."""
+        return self._progress.outcome
+
+    @property
+    def message(self) -> str:
+        """One sentence on how the run ended; empty while it runs."""
+        return self._progress.message
+
+    @property
+    def update(self) -> int:
+        """Updates on the surviving trajectory; a restore takes it back."""
+        return self._progress.update
+
+    @property
+    def updates_left(self) -> int:
+        """Updates the budget still allows: `observe` takes no more losses than this."""
+        return self._budget - self._progress.update
+
+    @property
+    def smoothed_loss(self) -> float | None:
+        """Moving average of the minibatch losses; None before the first."""
+        return self._progress.curve.smoothed
+
+    @property
+    def final_loss(self) -> float | None:
+        """Loss of the latest full pass."""
+        return self._progress.final_loss
+
+    @property
+    def held(self) -> int:
+        """Full passes in a row at or below the target."""
+        return self._progress.held
+
+    @property
+    def recoveries(self) -> int:
+        """Restores asked for so far."""
+        return self._progress.recoveries
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the state now may become the "last good state": no spike is under suspicion."""
+        return self._progress.expects == "observe" and self._progress.spiking == 0
+
+    def drain_events(self) -> list[dict[str, Any]]:
+        """Events since the last call: `{"update", "event", "message"}`, event one of nan, spike,
+        stall, settle, restore, done."""
+        events, self._progress.events = self._progress.events, []
+        return events
+
+    # What the loop tells.
+
+    def observe(self, losses: Sequence[float]) -> Action:
+        """Take the mean training losses of the updates since the last call, in order."""
+        self._expect("observe")
+        if not 0 < len(losses) <= self.updates_left:
+            raise UserError(
+                expected=f"between 1 and {self.updates_left} losses (what the budget leaves)",
+                got=f"{len(losses)}",
+                fix="observe after at most `updates_left` updates",
+            )
+        for loss in losses:
+            rate_factor = self._policy.factor(self._progress.update)
+            self._progress.update += 1
+            if not math.isfinite(loss):
+                return self._recover("nan", f"the training loss became {loss}")
+            if self._spikes(loss):
+                return self._recover(
+                    "spike",
+                    f"the training loss rose to {loss:.4g} from a smoothed "
+                    f"{self._progress.curve.reference:.4g}",
+                )
+            self._progress.curve.add(
+                min(loss, self._spike_threshold()),  # one odd batch leaves no lasting trace
+                update=self._progress.update,
+                elapsed=math.sqrt(rate_factor),
+                span=self._smoothing_updates,
+            )
+        if self.mode == "target":
+            assert self.smoothed_loss is not None
+            for event, message in self._policy.follow(self.smoothed_loss, self.update):
+                self._event(event, message)
+        if self.updates_left == 0:
+            return self._close("budget_exhausted")
+        return self._ask_for_pass() if self._pass_is_due() else Action.CONTINUE
+
+    def full_pass(self, loss: float) -> Action:
+        """Take the token-weighted mean loss of a full eval-mode pass over the training set."""
+        self._expect("full_pass")
+        progress = self._progress
+        progress.expects = "observe"
+        if not math.isfinite(loss):
+            progress.closing = None
+            return self._recover("nan", f"the loss of a full pass was {loss}")
+        progress.final_loss, progress.last_pass = loss, progress.update
+        progress.held = progress.held + 1 if loss <= self.target_loss else 0
+        measured = f"training loss {loss:.4g} (target {self.target_loss:g})"
+        if progress.held >= self._hold:
+            return self._end("reached", f"{measured}, held for {self._hold} full passes")
+        if progress.closing == "diversity_stopped":
+            waits = f"{self._diversity_patience} evaluations"
+            return self._end(progress.closing, f"diversity stopped growing for {waits}; {measured}")
+        if progress.closing == "budget_exhausted":
+            held = f"held for {progress.held} of {self._hold} full passes"
+            return self._end(
+                progress.closing,
+                f"no updates left: {measured}, {held}; try more updates or a higher "
+                "schedule.learning_rate",
+            )
+        return Action.CONTINUE
+
+    def restored(self, update: int) -> None:
+        """Hear that the state after `update` updates is loaded; smoothing goes back to there."""
+        self._expect("restored")
+        progress = self._progress
+        assert 0 <= update <= progress.update, (update, progress.update)
+        self._event("restore", f"back to update {update} at rate {self.rate:.3g}")
+        progress.update, progress.expects = update, "observe"
+        progress.curve.rewind(update)
+        self._policy.rewind(update)
+        progress.last_pass = None
+        progress.spiking = progress.held = 0
+
+    def diversity(self, value: float) -> Action:
+        """Take a held-out diversity (e.g. TTR of greedy continuations); higher is more diverse."""
+        self._expect("observe")
+        progress = self._progress
+        if self._diversity_patience is None:
+            return Action.CONTINUE
+        best = progress.best_diversity
+        if best is None or value > best + self._diversity_min_delta:
+            progress.best_diversity, progress.diversity_waits = value, 0
+            return Action.CONTINUE
+        progress.diversity_waits += 1
+        if progress.diversity_waits < self._diversity_patience:
+            return Action.CONTINUE
+        return self._close("diversity_stopped")
+
+    def out_of_updates(self) -> Action:
+        """Hear that the loop can give no more updates; asks for a last full pass."""
+        self._expect("observe")
+        return self._close("budget_exhausted")
+
+    def steps_to_go(self) -> int | None:
+        """Predicted updates to the end of the run, never above the budget; None when unknown.
+
+        The log of the smoothed loss is fitted over the last third of the curve, against a clock
+        that runs with the square root of the rate, and followed to the target at the rates the
+        schedule will give: half-way between a loss that falls in proportion to the rate and one
+        that ignores it, so at most a factor of about 1.5 from either.
+        """
+        progress, smoothed = self._progress, self.smoothed_loss
+        if progress.outcome is not None:
+            return 0
+        if self.mode == "fixed":
+            return self.updates_left
+        slope = progress.curve.slope()
+        if smoothed is None or slope is None:
+            return None
+        confirm = (self._hold - max(progress.held, 1)) * self._pass_every
+        if smoothed <= self.target_loss:
+            return min(confirm + 1, self.updates_left)
+        if slope >= 0:
+            return None
+        updates = self._policy.updates_to(self.target_loss, smoothed=smoothed, slope=slope)
+        return min(updates + confirm, self.updates_left)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes, as JSON values; the options are the constructor's."""
+        return {**asdict(self._progress), "rate": asdict(self._policy.state)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict()`; a larger budget reopens an exhausted run."""
+        state = deepcopy(state)
+        self._policy.state = RateState(**state.pop("rate"))
+        self._progress = _Progress(**{**state, "curve": LossCurve(**state["curve"])})
+        if self._progress.outcome == "budget_exhausted" and self.updates_left > 0:
+            self._progress.outcome, self._progress.closing = None, None
+            self._progress.message, self._progress.expects = "", "observe"
+
+    # How it decides.
+
+    def _spike_threshold(self) -> float:
+        reference = self._progress.curve.reference
+        if reference is None:
+            return math.inf
+        return max(self._spike_factor * reference, reference + self._spike_nats)
+
+    def _spikes(self, loss: float) -> bool:
+        progress = self._progress
+        progress.spiking = progress.spiking + 1 if loss > self._spike_threshold() else 0
+        return progress.spiking >= self._spike_updates
+
+    def _pass_is_due(self) -> bool:
+        progress, smoothed = self._progress, self.smoothed_loss
+        assert smoothed is not None
+        if self.mode == "fixed":
+            return False
+        if progress.last_pass is not None and (
+            progress.update - progress.last_pass < self._pass_every
+        ):
+            return False
+        return progress.held > 0 or smoothed <= self._pass_margin * self.target_loss
+
+    def _ask_for_pass(self) -> Action:
+        self._progress.expects = "full_pass"
+        return Action.FULL_PASS
+
+    def _close(self, outcome: str) -> Action:
+        self._progress.closing = outcome
+        return self._ask_for_pass()
+
+    def _recover(self, event: str, what: str) -> Action:
+        progress = self._progress
+        self._event(event, what)
+        if progress.recoveries == self._max_recoveries:
+            return self._end(
+                "diverged",
+                f"{what} at update {progress.update}, after {progress.recoveries} restores with "
+                f"the rate halved each time (now {self.rate:.3g}); try a lower "
+                "schedule.learning_rate, schedule.warmup_updates or gradient clipping",
+            )
+        progress.recoveries += 1
+        self._policy.halve()
+        progress.expects = "restored"
+        return Action.RESTORE
+
+    def _end(self, outcome: str, message: str) -> Action:
+        progress = self._progress
+        progress.outcome, progress.message = outcome, f"{outcome.replace('_', ' ')}: {message}"
+        progress.expects = "nothing"
+        self._event("done", progress.message)
+        return Action.STOP
+
+    def _event(self, event: str, message: str) -> None:
+        self._progress.events.append(
+            {"update": self._progress.update, "event": event, "message": message}
+        )
+
+    def _expect(self, call: str) -> None:
+        if self._progress.expects != call:
+            expects = self._progress.expects
+            raise UserError(
+                expected=f"{expects} to be called next on the schedule",
+                got=call,
+                fix="answer every action before the next observation"
+                if expects != "nothing"
+                else f"leave the loop once outcome is set ({self.outcome})",
+            )
