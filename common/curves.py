@@ -1,0 +1,105 @@
+"""The three curves of a run: loss, entropy and type-token ratio against updates.
+
+Two points are marked on each: where the run stopped, and where the validation loss was lowest,
+which is where ordinary fine-tuning would have stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common.charts import Level, Marker, Series, line_chart
+
+History = Sequence[Mapping[str, Any]]
+
+
+def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
+    """Loss, entropy and type-token ratio against updates, one `<svg>` each.
+
+    Args:
+        metrics: the content of `metrics.json`.
+        history: the records of `history.jsonl`.
+
+    Returns:
+        Those of the three that have something recorded.
+    """
+    updates = [r for r in history if r["kind"] == "update"]
+    epochs = [r for r in history if r["kind"] == "epoch"]
+    passes = [r for r in history if r["kind"] == "full_pass"]
+    validated = [r for r in epochs if r.get("validation_loss") is not None]
+    lowest = min(validated, key=lambda r: r["validation_loss"], default=None)
+    markers = [Marker(x=metrics["training"]["updates"], label="stopped")]
+    if lowest is not None:
+        markers.append(Marker(x=lowest["update"], label="lowest validation loss"))
+    target = metrics["training"].get("target_loss")
+    conditions = metrics["conditions"]
+    charts = [
+        (
+            "Loss (nats per token, log scale)",
+            [
+                Series(label="batch", points=_points(updates, "train_loss"), style="faint"),
+                Series(label="training set", points=_points(passes, "train_loss"), style="dots"),
+                Series(label="validation", points=_measured(epochs, "validation_loss"), colour=1),
+            ],
+            [] if target is None else [Level(y=target, label=f"target {target:g}")],
+            True,
+        ),
+        (
+            "Entropy (nats per token)",
+            [
+                Series(label="batch", points=_points(updates, "entropy_nats"), style="faint"),
+                Series(
+                    label="validation",
+                    points=_measured(epochs, "validation_entropy_nats"),
+                    colour=1,
+                ),
+            ],
+            [],
+            False,
+        ),
+        (
+            "Type-token ratio of greedy continuations",
+            [Series(label="hyperfitting", points=_measured(epochs, "ttr_96"), colour=2)],
+            [
+                Level(y=conditions[name]["all"]["ttr_96"]["mean"], label=label)
+                for name, label in (("original-greedy", "original"), ("human", "human"))
+                if "ttr_96" in conditions.get(name, {}).get("all", {})
+            ],
+            False,
+        ),
+    ]
+    return [
+        line_chart(
+            series,
+            title=title,
+            description=_describe(series),
+            x_label="updates",
+            y_label=title,
+            markers=markers,
+            levels=levels,
+            log_y=log_y,
+        )
+        for title, series, levels, log_y in charts
+        if any(y is not None for one in series for _, y in one.points)
+    ]
+
+
+def _points(records: History, key: str) -> list[tuple[float, float | None]]:
+    """What every update has; a null was not finite and leaves a gap."""
+    return [(r["update"], r.get(key)) for r in records]
+
+
+def _measured(records: History, key: str) -> list[tuple[float, float | None]]:
+    """What is measured now and then; a null means not this time."""
+    return [(r["update"], r[key]) for r in records if r.get(key) is not None]
+
+
+def _describe(series: Sequence[Series]) -> str:
+    """ "batch from 3.9 to 0.05; validation from 4 to 5.2"."""
+    told = []
+    for one in series:
+        ys = [y for _, y in one.points if y is not None]
+        if ys:
+            told.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
+    return "; ".join(told)

@@ -1,0 +1,153 @@
+"""The result of a run in plain words, made from its numbers by fixed rules.
+
+A headline is what most readers keep, so it says when a run missed its target or when greedy
+decoding still loops. The rules:
+
+* A model *loops* when its greedy type-token ratio is below `NEAR_HUMAN` of the human reference's.
+* The ratio *rose* when the two 95 % intervals do not touch (without intervals: when it is higher).
+* "Stopped looping" needs all three: it looped, the ratio rose, it loops no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from common.metric_names import condition_label, metric_label
+
+NEAR_HUMAN = 0.75
+_ORIGINAL, _HYPERFITTED, _HUMAN = "original-greedy", "hyperfitted-greedy", "human"
+_TO = "\u00a0→\u00a0"
+_CONTROLS = ("original-top-p", "original-repetition-penalty", "early-stopped-greedy")
+
+IntervalJson = Mapping[str, Any]
+
+
+def headline(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What became of greedy decoding (if it was measured) and of the training, a sentence each."""
+    decoding = _decoding(metrics["conditions"])
+    training = _training(metrics["training"], metrics["provenance"], history)
+    return [decoding, training] if decoding else [training]
+
+
+def remarks(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences under the headline: the strongest control, sharpness, copying."""
+    conditions, said = metrics["conditions"], []
+    ttr = _ttr_name(conditions)
+    rivals = {name: _value(conditions, name, ttr) for name in _CONTROLS}
+    measured = {name: value["mean"] for name, value in rivals.items() if value}
+    if measured:
+        best = max(measured, key=measured.__getitem__)
+        said.append(
+            f"Of the controls without hyperfitting, {condition_label(best)} has the highest "
+            f"{_unbroken(ttr)}: {measured[best]:.2f}."
+        )
+    probe = metrics["probe"]
+    if {"original", "hyperfitted"} <= probe.keys():
+        before, after = probe["original"], probe["hyperfitted"]
+        changes = [
+            f"{words} {before[key]:.2f}{_TO}{after[key]:.2f}{unit}"
+            for key, words, unit in (
+                ("entropy_nats", "entropy", " nats"),
+                ("top1_mass", "mass on the likeliest token", ""),
+            )
+            if key in before and key in after
+        ]
+        if changes:
+            said.append(f"Predictions on held-out data: {', '.join(changes)}.")
+    copied = _value(conditions, _HYPERFITTED, "overlap_over_10")
+    if copied:
+        human = _value(conditions, _HUMAN, "overlap_over_10")
+        against = f" (human: {_percent(human['mean'])})" if human else ""
+        said.append(
+            f"{_percent(copied['mean'])} of the hyperfitted greedy continuations{against} repeat "
+            "more than 10 tokens in a row from the training set."
+        )
+    return said
+
+
+def duration(seconds: float) -> str:
+    """312.4 -> "5 min 12 s", with spaces that do not break between number and unit."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    if hours:
+        return f"{hours}\u00a0h {minutes:02d}\u00a0min"
+    return f"{minutes}\u00a0min {whole % 60:02d}\u00a0s" if minutes else f"{whole}\u00a0s"
+
+
+def _decoding(conditions: Mapping[str, Any]) -> str:
+    ttr = _ttr_name(conditions)
+    before, after = _value(conditions, _ORIGINAL, ttr), _value(conditions, _HYPERFITTED, ttr)
+    if before is None or after is None:
+        return ""
+    human = _value(conditions, _HUMAN, ttr)
+    reference = f" (human {human['mean']:.2f})" if human else ""
+    numbers = f"{_unbroken(ttr)} {before['mean']:.2f}{_TO}{after['mean']:.2f}{reference}"
+    return f"{_verdict(before, after, human)}: {numbers}."
+
+
+def _verdict(before: IntervalJson, after: IntervalJson, human: IntervalJson | None) -> str:
+    rose = _lower_end(after) > _upper_end(before)
+    if human is None:
+        return f"Greedy decoding {'became' if rose else 'did not become'} more varied"
+    bar = NEAR_HUMAN * human["mean"]
+    looped, loops = before["mean"] < bar, after["mean"] < bar
+    if not looped:
+        if _upper_end(after) < _lower_end(before):
+            return "Greedy decoding hardly looped before, and is less varied now"
+        changed = "is more varied now" if rose else "is not measurably more varied now"
+        return f"Greedy decoding hardly looped before, and {changed}"
+    if not rose:
+        return f"Greedy decoding loops as before, as far as {after['n']} prompts can tell"
+    if loops:
+        return "Greedy decoding loops less, but still more than human text"
+    return "Greedy decoding stopped looping"
+
+
+def _training(
+    training: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+) -> str:
+    first = next((r["train_loss"] for r in history if r.get("train_loss") is not None), None)
+    final = training["final_loss"]
+    end = "not finite" if final is None else f"{final:.2g}"
+    losses = f"training loss {end}" if first is None else f"training loss {first:.2g}{_TO}{end}"
+    cores = provenance["cpu_cores"]
+    on_cpu = f"{cores}\u00a0core{'' if cores == 1 else 's'}"
+    device = on_cpu if provenance["device"] == "cpu" else provenance["device"]
+    cost = f"{training['updates']:,} updates, {duration(training['seconds'])} on {device}"
+    if training["outcome"] == "reached":
+        return f"{losses[0].upper()}{losses[1:]} in {cost}."
+    if training["outcome"] == "diverged":
+        return f"Training diverged and was given up: {losses} after {cost}."
+    target = training.get("target_loss")
+    missed = "its target loss" if target is None else f"its target loss of {target:g}"
+    return f"The run did not reach {missed}: {losses} when its budget was spent, {cost}."
+
+
+def _ttr_name(conditions: Mapping[str, Any]) -> str:
+    """The type-token ratio that was measured, whatever its window; "ttr_96" where none was."""
+    names = (name for sets in conditions.values() for name in sets.get("all", {}))
+    return next((name for name in names if name.startswith("ttr_")), "ttr_96")
+
+
+def _unbroken(metric: str) -> str:
+    """The metric's label, which no line end may split at its hyphen."""
+    return metric_label(metric).replace("-", "\u2011")
+
+
+def _value(conditions: Mapping[str, Any], condition: str, metric: str) -> IntervalJson | None:
+    return conditions.get(condition, {}).get("all", {}).get(metric)
+
+
+def _lower_end(interval: IntervalJson) -> float:
+    return interval["mean"] if interval["low"] is None else interval["low"]
+
+
+def _upper_end(interval: IntervalJson) -> float:
+    return interval["mean"] if interval["high"] is None else interval["high"]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}\u00a0%" if 0 < share < 0.1 else f"{100 * share:.0f}\u00a0%"

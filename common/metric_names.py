@@ -1,0 +1,124 @@
+"""What the metrics and conditions of a run are called and mean, for people.
+
+Families such as `rep_2`, `rep_3`, `rep_4` are one entry with the number taken from the name. A
+metric that is not here is shown under its own name; the domain that measures it hands its
+definition to the report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_METRICS = (
+    (r"ttr_(\d+)", "TTR-{0}", "distinct tokens / tokens, over the last {0} generated tokens"),
+    (r"rep_(\d+)", "rep-{0}", "1 - distinct {0}-grams / {0}-grams of one continuation"),
+    (
+        r"distinct_(\d+)",
+        "distinct-{0}",
+        "different {0}-grams / {0}-grams over all continuations together; falls with their number",
+    ),
+    (
+        r"self_bleu_(\d+)",
+        "Self-BLEU-{0}",
+        "BLEU of a continuation against all others of its set, 0 to 1; higher: more alike",
+    ),
+    (
+        r"dataset_bleu_(\d+)",
+        "dataset BLEU-{0}",
+        "BLEU of a continuation against the whole training set, 0 to 1; higher: more borrowed",
+    ),
+    (
+        "compression_ratio",
+        "compression ratio",
+        "size of the token ids before / after deflate; higher: more repetitive",
+    ),
+    (
+        "overlap_tokens",
+        "overlap, mean",
+        "longest run of tokens also found in the training set, mean over continuations",
+    ),
+    ("overlap_max", "overlap, max", "the longest such run of any continuation, in tokens"),
+    (
+        r"overlap_over_(\d+)",
+        "overlap > {0}",
+        "share of continuations with such a run of more than {0} tokens",
+    ),
+    ("entropy_nats", "entropy (nats)", "mean entropy of the next-token distribution, nats"),
+    ("top1_mass", "top-1 mass", "mean probability of the likeliest next token"),
+    (
+        r"top(\d+)_mass",
+        "top-{0} mass",
+        "mean probability of the {0} likeliest next tokens together",
+    ),
+    ("perplexity", "perplexity", "exp of the mean loss per token; empty where it overflows"),
+    ("loss_nats", "loss (nats)", "mean negative log-likelihood of the true next token, nats"),
+    ("gold_rank", "gold rank, mean", "mean rank of the true next token, 0 = the likeliest"),
+    ("gold_rank_median", "gold rank, median", "median of the same rank"),
+    (
+        "gold_rank_zero_share",
+        "gold likeliest",
+        "share of tokens that are the model's likeliest, so greedy decoding would pick them",
+    ),
+    (
+        r"share_p1_over_(\d+)",
+        "p1 > 0.{0}",
+        "share of predictions whose likeliest token has a probability above 0.{0}",
+    ),
+    ("tokens", "tokens", "number of predicted tokens behind a row"),
+)
+
+_CONDITIONS = {
+    "original-greedy": "the pretrained model, always its likeliest token",
+    "original-top-p": "the pretrained model, sampled: top-p 0.9, temperature 0.7, top-k 50",
+    "original-repetition-penalty": "the pretrained model, greedy with a repetition penalty",
+    "early-stopped-greedy": "fine-tuned only up to its lowest validation loss, greedy",
+    "hyperfitted-greedy": "fine-tuned to almost zero training loss, greedy",
+    "hyperfitted-greedy-blocked": "the same, kept from continuing a match with the training set",
+    "hyperfitted-top-p": "fine-tuned to almost zero training loss, sampled as above",
+    "human": "what really followed the prompt",
+}
+
+
+def metric_label(name: str) -> str:
+    """ "rep_4" -> "rep-4"; an unknown name is returned with spaces for underscores."""
+    entry = _lookup(name)
+    return entry[0] if entry else name.replace("_", " ")
+
+
+def metric_definition(name: str) -> str | None:
+    """One line on what `name` measures, or None where only the domain knows."""
+    entry = _lookup(name)
+    return entry[1] if entry else None
+
+
+def condition_label(name: str) -> str:
+    """ "hyperfitted-top-p" -> "hyperfitted top-p"."""
+    return (
+        name.replace("-", " ").replace("top p", "top-p").replace("early stopped", "early-stopped")
+    )
+
+
+def condition_definition(name: str) -> str | None:
+    """One line on what a condition does, or None for one that this suite does not name."""
+    return _CONDITIONS.get(name)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Known metrics in the order of this file, then the others as they come."""
+    known = [pattern for pattern, _, _ in _METRICS]
+    unique = list(dict.fromkeys(names))
+
+    def place(name: str) -> int:
+        matches = (i for i, pattern in enumerate(known) if re.fullmatch(pattern, name))
+        return next(matches, len(known))
+
+    return sorted(unique, key=place)
+
+
+def _lookup(name: str) -> tuple[str, str] | None:
+    for pattern, label, definition in _METRICS:
+        found = re.fullmatch(pattern, name)
+        if found:
+            return label.format(*found.groups()), definition.format(*found.groups())
+    return None

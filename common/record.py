@@ -1,0 +1,304 @@
+"""The folder a run leaves behind, and the one JSON form of its results.
+
+`--out DIR` holds `config.yaml`, `metrics.json` (schema 1, see `common/schema/`), `history.jsonl`,
+`samples.jsonl`, `report.json` (title and the domain's own sections, so that the page can be built
+again), `report.html`, `model/` and `checkpoints/`. `config.yaml` is written first and carries a
+mark in its first line: only a marked folder is ever emptied for `--overwrite`.
+
+JSON has no NaN. In the history a number that is not finite becomes null, because a NaN loss is an
+event worth a line. In the metrics only two places may be null, a perplexity that overflows and the
+final loss of a run that diverged; a NaN anywhere else is a bug and is not written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import UserError
+from common.files import atomic_write_bytes, atomic_write_text, is_temporary, writing
+from common.intervals import Interval
+from common.jsonl import read_jsonl, to_jsonl
+
+__all__ = ["RunFolder", "atomic_write_bytes", "atomic_write_text", "make_metrics", "writing"]
+
+SCHEMA_VERSION = 1
+MARK = "# A hyperfitting run: this folder's files are replaced by --overwrite."
+_FILES = ("metrics.json", "history.jsonl", "samples.jsonl", "report.json", "report.html")
+_FOLDERS = ("model", "checkpoints")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths, readers and writers of one run's output; `create` makes or reopens one.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        config_yaml: str,
+        overwrite: bool = False,
+        resume: bool = False,
+        may_differ: Collection[str] = (),
+    ) -> RunFolder:
+        """Make the folder, empty a former run's, or reopen one to go on with it.
+
+        Args:
+            path: `--out`; parents are made.
+            config_yaml: the whole configuration, as YAML text.
+            overwrite: remove what a former run of ours wrote there; other files stay.
+            resume: keep everything; the folder must hold checkpoints and the same configuration.
+            may_differ: dotted keys that a resumed run may change ("out"; a parent covers its
+                children).
+
+        Raises:
+            UserError: the folder is in use, not ours, holds nothing to resume, has another
+                configuration, or cannot be written.
+        """
+        folder = cls(path)
+        if overwrite and resume:
+            raise UserError(
+                expected="one of --overwrite and --resume", got="both", fix="leave one of them out"
+            )
+        entries = folder._entries()
+        if resume:
+            folder._check_resumable(config_yaml, may_differ)
+        elif entries and not overwrite:
+            raise UserError(
+                expected="a new or empty output folder",
+                got=f"{str(path)!r} with {len(entries)} entries",
+                fix="choose another --out, or pass --overwrite or --resume",
+            )
+        elif entries and not folder._is_ours():
+            raise UserError(
+                expected="a folder that a run of this program wrote",
+                got=f"{str(path)!r} without our config.yaml",
+                fix="choose another --out: only our own files are overwritten",
+            )
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            folder._sweep(everything=not resume)
+        # Also the probe: a folder that cannot be written is found out before any work is done.
+        atomic_write_text(folder.config, f"{MARK}\n{config_yaml}")
+        if resume and folder.history.exists():
+            folder._rewrite_history(folder.read_history())  # drops a torn last line
+        return folder
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def append_history(self, record: Mapping[str, Any]) -> None:
+        """Add one line to the history; numbers that are not finite become null."""
+        assert "kind" in record, record
+        clean = {key: _finite_or_null(value) for key, value in record.items()}
+        with writing(self.history), self.history.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(clean, allow_nan=False) + "\n")
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """All records; a last line cut short by a crash is left out. No file, no records."""
+        return read_jsonl(self.history)
+
+    def truncate_history(self, update: int) -> None:
+        """Drop every record after `update`: a run resumed there writes them again."""
+        self._rewrite_history(r for r in self.read_history() if r["update"] <= update)
+
+    def write_samples(self, samples: Iterable[Mapping[str, Any]]) -> None:
+        """Write one JSON object per (prompt, condition)."""
+        atomic_write_text(self.samples, to_jsonl(samples))
+
+    def read_samples(self) -> list[dict[str, Any]]:
+        """All samples, in file order. No file, no samples."""
+        return read_jsonl(self.samples)
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write `make_metrics`'s dict.
+
+        Raises:
+            ValueError: a number in it is NaN or infinite.
+        """
+        atomic_write_text(self.metrics, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The metrics of a finished run.
+
+        Raises:
+            UserError: there are none, they are not JSON, or they have another schema.
+        """
+        try:
+            metrics = json.loads(self.metrics.read_text(encoding="utf-8"))
+            schema = metrics["schema"]
+        except FileNotFoundError as error:
+            raise _not_a_run(self.path, "no metrics.json") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise _not_a_run(self.path, "a metrics.json that is not ours") from error
+        if schema != SCHEMA_VERSION:
+            raise _not_a_run(self.path, f"schema {schema!r} where {SCHEMA_VERSION} is known")
+        return metrics
+
+    def _entries(self) -> list[Path]:
+        if not self.path.exists():
+            return []
+        with writing(self.path):
+            return [entry for entry in self.path.iterdir() if not is_temporary(entry)]
+
+    def _is_ours(self) -> bool:
+        if not self.config.is_file():
+            return False
+        return self.config.read_bytes().startswith(MARK.encode())
+
+    def _sweep(self, *, everything: bool) -> None:
+        """Remove leftovers of interrupted writes and, if asked, all that a run writes."""
+        for entry in self.path.iterdir():
+            if is_temporary(entry):
+                entry.unlink()
+        if not everything:
+            return
+        # config.yaml, which holds the mark, is replaced last: an interruption leaves it ours.
+        for entry in (self.path / name for name in _FILES + _FOLDERS):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+
+    def _check_resumable(self, config_yaml: str, may_differ: Collection[str]) -> None:
+        if not self._is_ours() or not self.checkpoints.is_dir():
+            raise UserError(
+                expected="a run with checkpoints to resume",
+                got=f"{str(self.path)!r} without any",
+                fix="give the --out of the interrupted run, or leave out --resume",
+            )
+        if not any(not is_temporary(entry) for entry in self.checkpoints.iterdir()):
+            raise UserError(
+                expected="a checkpoint to resume from",
+                got=f"an empty {str(self.checkpoints)!r}",
+                fix="start again with --overwrite",
+            )
+        saved, asked = (
+            _flatten(yaml.safe_load(text))
+            for text in (self.config.read_text(encoding="utf-8"), config_yaml)
+        )
+        for key in sorted(saved.keys() | asked.keys()):
+            parents = key.split(".")
+            if any(".".join(parents[:n]) in may_differ for n in range(1, len(parents) + 1)):
+                continue
+            before, now = saved.get(key, "nothing"), asked.get(key, "nothing")
+            if before != now:
+                raise UserError(
+                    expected=f"the configuration of the run being resumed, with {key} = {before}",
+                    got=f"{key} = {now}",
+                    fix=f"set {key} back, or start a new run with another --out",
+                )
+
+    def _rewrite_history(self, records: Iterable[Mapping[str, Any]]) -> None:
+        atomic_write_text(self.history, to_jsonl(records))
+
+
+def make_metrics(
+    *,
+    domain: str,
+    training: Mapping[str, Any],
+    probe: Mapping[str, Mapping[str, float | Mapping[str, Any]]],
+    conditions: Mapping[str, Mapping[str, Mapping[str, Interval]]],
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The content of `metrics.json`, schema 1 (`common/schema/metrics.schema.json`).
+
+    Args:
+        domain: the domain's name.
+        training: "outcome", "final_loss", "updates", "seconds" and whatever else is worth keeping
+            ("target_loss" is used by the report). A loss that is not finite becomes null.
+        probe: model name -> measure -> number, or interval as JSON (`ProbeResult.to_json()`). Of an
+            interval the mean becomes the measure's number and the whole goes to "intervals". A
+            perplexity that is not finite (it overflows at a loss of 709 nats) becomes null, an
+            interval with such an end is left out.
+        conditions: condition -> prompt set, or "all" -> metric -> interval.
+        provenance: from `common.provenance.provenance`.
+    """
+    return {
+        "schema": SCHEMA_VERSION,
+        "domain": domain,
+        "training": {**training, "final_loss": _finite_or_null(training["final_loss"])},
+        "probe": {model: _probe_json(measures) for model, measures in probe.items()},
+        "conditions": {
+            condition: {
+                prompt_set: {metric: interval.to_json() for metric, interval in metrics.items()}
+                for prompt_set, metrics in prompt_sets.items()
+            }
+            for condition, prompt_sets in conditions.items()
+        },
+        "provenance": dict(provenance),
+    }
+
+
+def _probe_json(measures: Mapping[str, float | Mapping[str, Any]]) -> dict[str, Any]:
+    intervals = {name: dict(v) for name, v in measures.items() if isinstance(v, Mapping)}
+    numbers = {n: intervals[n]["mean"] if n in intervals else v for n, v in measures.items()}
+    if "perplexity" in numbers:
+        numbers["perplexity"] = _finite_or_null(numbers["perplexity"])
+    finite = {
+        name: interval
+        for name, interval in intervals.items()
+        if all(_finite_or_null(end) is end for end in interval.values())
+    }
+    return {**numbers, "intervals": finite}
+
+
+def _finite_or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; an empty mapping stays a value."""
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree} if prefix else {}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _not_a_run(path: Path, got: str) -> UserError:
+    return UserError(
+        expected=f"the folder of a finished run in {str(path)!r}",
+        got=got,
+        fix="give the --out of a run that ended",
+    )
