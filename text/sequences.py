@@ -1,0 +1,195 @@
+"""From documents to token ids: training sequences, prompts, and the train/evaluation check.
+
+The paper's protocol (P1 = arXiv 2412.04318, section 3) trains on the first 256 tokens of each
+document, so a document is a sequence and nothing is packed unless asked for. Tokenizers are called
+with their own default for special tokens, as in P1's released code: a Llama tokenizer puts its
+beginning-of-sequence token before sequences and prompts alike; the embedded one has none.
+
+Shapes: N sequences, T tokens each, P prompts, C tokens of context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from common.domain import PromptSet
+from common.errors import UserError
+from common.overlap import TrainingIndex
+from text.corpus import Document
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenized:
+    """Training sequences and how they came about.
+
+    Attributes:
+        ids_NT: (N, T) int64.
+        documents: the documents used; row n is `documents[n]` unless packed.
+        too_short: how many documents had fewer than T tokens (0 when packed).
+        total: how many documents were given.
+    """
+
+    ids_NT: Tensor
+    documents: list[Document]
+    too_short: int
+    total: int
+
+
+def encode(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """All token ids of every document, with the tokenizer's own special tokens."""
+    texts = [document.text for document in documents]
+    # verbose=False: sequences past the model's length are cut by the caller, no need to warn.
+    return tokenizer(texts, verbose=False)["input_ids"] if texts else []
+
+
+def tokenize(
+    documents: Sequence[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    length: int = 256,
+    packing: bool = False,
+    at_least: int = 1,
+) -> Tokenized:
+    """Sequences of `length` tokens.
+
+    By default the first `length` tokens of every document that has so many (P1, section 3).
+    With `packing`, all documents are joined with the end-of-sequence token after each and cut
+    into consecutive sequences; the last, incomplete one is dropped.
+
+    Args:
+        at_least: how many sequences the caller needs.
+
+    Raises:
+        UserError: fewer than `at_least` sequences, or packing without an end-of-sequence token.
+    """
+    rows = encode(documents, tokenizer)
+    long = [n for n, row in enumerate(rows) if len(row) >= length]
+    if packing:
+        if tokenizer.eos_token_id is None:
+            raise UserError(
+                expected="a tokenizer with an end-of-sequence token, to pack documents",
+                got="one without",
+                fix="turn packing off",
+            )
+        stream = np.fromiter(
+            chain.from_iterable((*row, tokenizer.eos_token_id) for row in rows), np.int64
+        )
+        count = len(stream) // length
+        ids_NT = torch.from_numpy(stream[: count * length].reshape(count, length))
+    else:
+        ids_NT = torch.tensor([rows[n][:length] for n in long], dtype=torch.int64)
+    if len(ids_NT) < max(at_least, 1):
+        raise UserError(
+            expected=f"at least {max(at_least, 1)} sequences of {length} tokens",
+            got=f"{len(ids_NT)} from {len(rows)} documents, of which {len(rows) - len(long)} are "
+            "too short",
+            fix="add documents, ask for fewer or shorter sequences"
+            + ("" if packing else ", or turn packing on"),
+        )
+    return Tokenized(
+        ids_NT=ids_NT,
+        documents=list(documents) if packing else [documents[n] for n in long],
+        too_short=0 if packing else len(rows) - len(long),
+        total=len(rows),
+    )
+
+
+def select(items: Sequence[T], n: int, *, seed: int) -> list[T]:
+    """`n` of the items, drawn without replacement.
+
+    The draw for a smaller n is a prefix of the draw for a larger one, so that runs over the
+    quantity of data are nested.
+
+    Raises:
+        UserError: there are fewer than n.
+    """
+    if n > len(items):
+        raise UserError(
+            expected=f"{n} documents", got=f"{len(items)}", fix="ask for fewer or add documents"
+        )
+    return [items[int(i)] for i in np.random.default_rng(seed).permutation(len(items))[:n]]
+
+
+def make_prompts(
+    documents: Sequence[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    name: str,
+    prompt_tokens: int = 32,
+    new_tokens: int = 96,
+    pooled: bool = True,
+) -> PromptSet:
+    """Prompts from the first tokens of documents, with what really followed as reference.
+
+    Documents shorter than `prompt_tokens + new_tokens` have no full reference and are left out:
+    `len(documents) - len(result.references)` of them.
+
+    Raises:
+        UserError: no document is long enough.
+    """
+    total = prompt_tokens + new_tokens
+    rows = [row[:total] for row in encode(documents, tokenizer) if len(row) >= total]
+    if not rows:
+        raise UserError(
+            expected=f"a document of at least {total} tokens for the prompt set {name!r}",
+            got=f"{len(documents)} documents, all shorter",
+            fix="use longer documents or fewer new tokens",
+        )
+    ids_PT = np.array(rows, dtype=np.int64)
+    return PromptSet(
+        name=name,
+        ids_PC=torch.from_numpy(ids_PT[:, :prompt_tokens].copy()),
+        references=list(ids_PT[:, prompt_tokens:].copy()),
+        new_tokens=new_tokens,
+        pooled=pooled,
+    )
+
+
+def refuse_overlap(
+    train: Sequence[Document],
+    heldout: Sequence[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    run: int = 32,
+) -> None:
+    """Refuse evaluation texts that share `run` or more consecutive tokens with a training text.
+
+    Whole documents are compared, not only the part that becomes a sequence. Two equal texts are
+    refused at any length.
+
+    Raises:
+        UserError: names the first pair found and how many held-out documents are concerned.
+    """
+    by_text = {document.text: document for document in reversed(train)}
+    train_rows = [np.asarray(row, dtype=np.int64) for row in encode(train, tokenizer)]
+    heldout_rows = [np.asarray(row, dtype=np.int64) for row in encode(heldout, tokenizer)]
+    longest = TrainingIndex(train_rows).longest_each(heldout_rows)
+    shared = [n for n, held in enumerate(heldout) if longest[n] >= run or held.text in by_text]
+    if not shared:
+        return
+    n = shared[0]
+    held = heldout[n]
+    learnt = by_text.get(held.text)
+    if learnt is None:  # say which one; only here is it worth one index a document
+        learnt = train[
+            max(
+                range(len(train)),
+                key=lambda i: TrainingIndex([train_rows[i]]).longest(heldout_rows[n]),
+            )
+        ]
+    raise UserError(
+        expected="evaluation documents that share nothing with the training documents",
+        got=f"{len(shared)} that do, the first {held.id!r} ({held.source}), which has "
+        f"{longest[n]} tokens in a row in common with {learnt.id!r} ({learnt.source})",
+        fix="take them out of one of the two",
+    )
