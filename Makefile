@@ -17,7 +17,7 @@ lint: $(DEV_STAMP)  ## format check and lint
 	$(BIN)/ruff check .
 
 type: $(DEV_STAMP)  ## static types
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)  ## speed and memory, as ratios against a peer in the same run
 	$(BIN)/python -m benchmarks.training_speed

@@ -80,9 +80,8 @@ class Domain(Protocol):
 
     name: str
     model: PreTrainedModel
-    word_start_V: (
-        Tensor | None
-    )  # for the citation blocker; None where tokens are not parts of words
+    # For the citation blocker: which tokens begin a word; None where tokens are no parts of words.
+    word_start_V: Tensor | None
 
     def sequences(self, split: Split) -> Tensor:
         """(N, T) int64 token ids of a split."""
@@ -93,7 +92,8 @@ class Domain(Protocol):
         ...
 
     def conditions(self) -> list[Condition]:
-        """What to compare, in the order the report shows it."""
+        """What to compare, in the order the report shows it; "original-greedy" and
+        "hyperfitted-greedy", which the model card quotes, are among them."""
         ...
 
     def judge(self, generated: Generations) -> Metrics:

@@ -95,13 +95,25 @@ def top_logits(logits_CV: Tensor, k: int = TOP) -> Tensor:
 
 
 class _Chunk:
-    """Softmax of one chunk of tokens; `exp_CV` may be overwritten when the statistics are taken."""
+    """Softmax of one chunk of tokens; destroys its logits.
 
-    def __init__(self, logits_CV: Tensor, gold_C: Tensor) -> None:
-        self.z_CV = logits_CV.sub_(logits_CV.amax(dim=-1, keepdim=True))
-        self.exp_CV = self.z_CV.exp()
-        self.sum_C = self.exp_CV.sum(dim=-1)
+    Args:
+        logits_CV: float32; they become `z_CV`.
+        gold_C: ids to predict.
+        exp_CV: where to put exp z; None overwrites z, so that there are no statistics then.
+    """
+
+    def __init__(self, logits_CV: Tensor, gold_C: Tensor, exp_CV: Tensor | None) -> None:
+        if exp_CV is None:
+            max_C1 = logits_CV.amax(dim=-1, keepdim=True)
+        else:
+            top_C5 = top_logits(logits_CV)
+            max_C1 = top_C5[:, :1]
+            self._top_exp_C5 = (top_C5 - max_C1).exp()
+        self.z_CV = logits_CV.sub_(max_C1)
         self.z_gold_C1 = self.z_CV.gather(-1, gold_C[:, None])
+        self.exp_CV = torch.exp(self.z_CV, out=self.z_CV if exp_CV is None else exp_CV)
+        self.sum_C = self.exp_CV.sum(dim=-1)
         self.loss_nats_C = self.sum_C.log() - self.z_gold_C1[:, 0]
 
     def entropy_nats(self) -> Tensor:
@@ -109,7 +121,7 @@ class _Chunk:
 
     def top_masses(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mass of the 1, 3 and 5 likeliest tokens, each (C,)."""
-        exp_C5 = top_logits(self.z_CV).exp()
+        exp_C5 = self._top_exp_C5
         # A sum of k terms may pass the sum over all of them by one rounding.
         mass3_C = (exp_C5[:, :3].sum(dim=-1) / self.sum_C).clamp_max(1.0)
         return 1.0 / self.sum_C, mass3_C, (exp_C5.sum(dim=-1) / self.sum_C).clamp_max(1.0)
@@ -122,19 +134,38 @@ class _Chunk:
 
 
 def _chunks(
-    rows_ND: Tensor, weight_VD: Tensor | None, bias_V: Tensor | None, size: int
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Slices of N, the rows in the dtype of the products, and their float32 logits, a fresh copy.
+    rows_ND: Tensor,
+    weight_VD: Tensor | None,
+    bias_V: Tensor | None,
+    gold_N: Tensor,
+    *,
+    size: int,
+    stats: bool,
+) -> Iterator[tuple[slice, Tensor, _Chunk]]:
+    """Slices of N, the rows in the dtype of the products, and the softmax of their logits.
 
-    Without a weight the rows are logits already.
+    Without a weight the rows are logits already. All chunks share their memory: fresh pages for
+    each would cost as much as a pass over them.
     """
-    for start in range(0, rows_ND.shape[0], size):
+    tokens = rows_ND.shape[0]
+    vocabulary = (rows_ND if weight_VD is None else weight_VD.T).shape[1]
+    shape, device = (min(size, tokens), vocabulary), rows_ND.device
+    all_logits_CV = torch.empty(shape, device=device, dtype=torch.float32)
+    all_exp_CV = torch.empty_like(all_logits_CV) if stats else None
+    for start in range(0, tokens, size):
         part = slice(start, start + size)
+        rows_CD = rows_ND[part] if weight_VD is None else rows_ND[part].to(weight_VD.dtype)
+        logits_CV = all_logits_CV[: len(rows_CD)]
         if weight_VD is None:
-            yield part, rows_ND[part], rows_ND[part].to(torch.float32, copy=True)
+            logits_CV.copy_(rows_CD)
+        elif weight_VD.dtype != torch.float32:
+            logits_CV.copy_(F.linear(rows_CD, weight_VD, bias_V))
+        elif bias_V is None:
+            torch.mm(rows_CD, weight_VD.T, out=logits_CV)
         else:
-            rows_CD = rows_ND[part].to(weight_VD.dtype)
-            yield part, rows_CD, F.linear(rows_CD, weight_VD, bias_V).float()
+            torch.addmm(bias_V, rows_CD, weight_VD.T, out=logits_CV)
+        exp_CV = None if all_exp_CV is None else all_exp_CV[: len(rows_CD)]
+        yield part, rows_CD, _Chunk(logits_CV, gold_N[part], exp_CV)
 
 
 def _product_dtype(reference: Tensor) -> torch.dtype:
@@ -173,8 +204,9 @@ class _LinearLoss(torch.autograd.Function):
         sums = torch.zeros(7, device=rows_ND.device)  # the loss, then `TokenSums` less `tokens`
 
         with torch.autocast(rows_ND.device.type, enabled=False):
-            for part, rows_CD, logits_CV in _chunks(rows_ND, product_VD, product_V, chunk_tokens):
-                chunk = _Chunk(logits_CV, gold_N[part])
+            for part, rows_CD, chunk in _chunks(
+                rows_ND, product_VD, product_V, gold_N, size=chunk_tokens, stats=stats
+            ):
                 columns = [chunk.loss_nats_C]
                 if stats:
                     mass1_C, mass3_C, mass5_C = chunk.top_masses()
@@ -184,20 +216,30 @@ class _LinearLoss(torch.autograd.Function):
                 sums[: len(columns)] += (torch.stack(columns) * counted_C).sum(dim=-1)
                 if not (to_rows or to_weight or to_bias):
                     continue
-                # d loss / d logits = p - onehot(gold), and 0 for tokens that do not count.
-                dlogits_CV = chunk.exp_CV.mul_((counted_C / chunk.sum_C)[:, None])
-                dlogits_CV.scatter_add_(1, gold_N[part][:, None], -counted_C[:, None])
+                # d loss / d logits = p - onehot(gold), and 0 for tokens that do not count: here
+                # exp z - s onehot(gold), and a factor of 1 / s or 0 per token.
+                scale_C1 = (counted_C / chunk.sum_C)[:, None]
+                unscaled_CV = chunk.exp_CV.scatter_add_(
+                    1, gold_N[part][:, None], -chunk.sum_C[:, None]
+                )
                 if grad_V is not None:
-                    grad_V += dlogits_CV.sum(dim=0)
+                    grad_V.addmv_(unscaled_CV.T, scale_C1[:, 0])
                 if product_VD is None:
                     if grad_ND is not None:
-                        grad_ND[part] = dlogits_CV
-                    continue
-                dlogits_CV = dlogits_CV.to(product_VD.dtype)
-                if grad_ND is not None:
-                    grad_ND[part] = dlogits_CV @ product_VD
-                if grad_VD is not None:
-                    grad_VD += dlogits_CV.T @ rows_CD
+                        grad_ND[part] = unscaled_CV.mul_(scale_C1)
+                elif product_VD.dtype == torch.float32:
+                    # Scaling the factors of D columns saves a pass over V columns.
+                    if grad_ND is not None:
+                        grad_ND[part] = (unscaled_CV @ product_VD).mul_(scale_C1)
+                    if grad_VD is not None:
+                        grad_VD.addmm_(unscaled_CV.T, rows_CD * scale_C1)
+                else:
+                    # Rows that were rounded once would be rounded again by scaling them.
+                    dlogits_CV = unscaled_CV.mul_(scale_C1).to(product_VD.dtype)
+                    if grad_ND is not None:
+                        grad_ND[part] = dlogits_CV @ product_VD
+                    if grad_VD is not None:
+                        grad_VD += dlogits_CV.T @ rows_CD
 
         if grad_VD is not None and weight_VD is not None:
             grad_VD = grad_VD.to(weight_VD.dtype)
@@ -272,8 +314,9 @@ def linear_stats(
         weight_VD, bias_V = weight_VD.to(dtype), None if bias_V is None else bias_V.to(dtype)
     columns: list[tuple[Tensor, ...]] = []
     with torch.autocast(rows_ND.device.type, enabled=False):
-        for part, _, logits_CV in _chunks(rows_ND, weight_VD, bias_V, chunk_tokens):
-            chunk = _Chunk(logits_CV, gold_N[part])
+        for part, _, chunk in _chunks(
+            rows_ND, weight_VD, bias_V, gold_N, size=chunk_tokens, stats=True
+        ):
             rank_C = chunk.gold_rank(gold_N[part])
             columns.append((chunk.loss_nats_C, chunk.entropy_nats(), *chunk.top_masses(), rank_C))
     names = [field.name for field in fields(TokenStats)]

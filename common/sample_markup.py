@@ -1,6 +1,6 @@
 """Continuations with their repeated and copied spans marked, as in Figure 1 of P1.
 
-P1 = Carlsson et al., The Hyperfitting Phenomenon, arXiv 2412.04318. Works on token ids and printable
+P1 = Carlsson et al., The Hyperfitting Phenomenon, arXiv 2412.04318. Works on ids and printable
 pieces, whatever the tokens stand for.
 """
 

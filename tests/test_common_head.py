@@ -112,7 +112,8 @@ class Products(TorchDispatchMode):
     count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+        aten = torch.ops.aten
+        self.count += func.overloadpacket in (aten.mm, aten.addmm, aten.addmm_)
         return func(*args, **(kwargs or {}))
 
 

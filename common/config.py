@@ -1,0 +1,306 @@
+"""Configuration and command line from one source.
+
+A command's options are one frozen dataclass; its field docstrings are the help text. `parse` reads
+them through jsonargparse: `--config FILE.yaml`, dotted overrides (`--train.batch_size 4`),
+`--print_config`, and an error for any key it does not know. The groups below are the ones that
+every modality shares; a modality adds its own beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
+
+import jsonargparse
+import yaml
+
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+C = TypeVar("C", bound="DataclassInstance")
+Precision = Literal["auto", "fp32", "bf16"]
+Switch = Literal["auto", "on", "off"]
+Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """When the rate falls and when the run ends (losses in nats per token)."""
+
+    learning_rate: float = 5e-4
+    """Rate of the descent. Large pretrained models want about 1e-6, as in the paper."""
+    target_loss: float = 0.05
+    """Training loss, of a full pass in eval mode, at which the run is done."""
+    hold: int = 2
+    """How many full passes in a row must be at the target."""
+    max_epochs: float = 60.0
+    """Budget in passes over the training set."""
+    mode: Literal["target", "fixed"] = "target"
+    """"target" stops at the target loss; "fixed" trains fixed_updates at a constant rate."""
+    fixed_updates: int | None = None
+    """Updates of the fixed mode (the paper: 5000)."""
+    pass_margin: float = 1.5
+    """A full pass is due once the smoothed loss is below this multiple of the target."""
+    knee: float = 0.2
+    """Smoothed loss below which the rate falls with the loss."""
+    min_rate_factor: float = 0.1
+    """How far the rate may fall."""
+    warmup_updates: int = 0
+    """Linear warm-up at the start."""
+    patience: int = 200
+    """Updates without a gain of min_gain that count as a stalled descent."""
+    min_gain: float = 0.02
+    """Relative gain in smoothed loss that ends a stall."""
+    growth: float = 2.0
+    """Factor by which a stall raises the rate."""
+    max_rate_factor: float = 8.0
+    """Upper bound of the raises; 1 forbids them."""
+    spike_factor: float = 2.0
+    """A loss above this multiple of the lowest smoothed loss is a spike ..."""
+    spike_nats: float = 1.0
+    """... if it is also this many nats above it ..."""
+    spike_updates: int = 3
+    """... for so many updates in a row."""
+    max_recoveries: int = 3
+    """Restores after a spike or NaN before the run gives up."""
+    diversity_patience: int | None = None
+    """Stop after so many validations without growth of the held-out TTR; null is off."""
+    diversity_min_delta: float = 0.005
+    """Least growth of the TTR that counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the model is trained."""
+
+    batch_size: int = 8
+    """Sequences per update."""
+    micro_batch_size: int | None = None
+    """Sequences per forward pass; null is the whole batch. Changes memory, not the result."""
+    tune: str = "all"
+    """Which blocks: all, last:K, first:K or middle:K."""
+    lora_rank: int = 0
+    """0 tunes the weights themselves, else LoRA of this rank (needs the lora extra)."""
+    freeze_embeddings: bool = False
+    """Leave the embeddings and the output layer as they are."""
+    precision: Precision = "auto"
+    """fp32, or bf16 autocast over fp32 weights; auto is bf16 where the device computes in it."""
+    compile: Switch = "auto"
+    """torch.compile of the decoder; auto compiles where a compiler exists and the run is long."""
+    adam_beta1: float = 0.9
+    """Decay of AdamW's average of gradients."""
+    adam_beta2: float = 0.999
+    """Decay of AdamW's average of squared gradients."""
+    weight_decay: float = 0.0
+    """Of AdamW; the paper uses none."""
+    max_gradient_norm: float = 1.0
+    """Gradient clipping; 0 is off."""
+    log_every: int = 8
+    """Updates between two lines of history (and two meetings with the device)."""
+    checkpoint_every: int = 200
+    """Updates between checkpoints."""
+    validate_every_epochs: float = 1.0
+    """Epochs between validations: held-out loss, entropy and diversity."""
+    probe: bool = True
+    """Whether the entropy probe runs along with training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """How the models are measured."""
+
+    batch_size: int = 16
+    """Sequences per forward pass of the probe."""
+    max_batch: int | None = None
+    """Prompts per batch of generation; null is as many as memory allows."""
+    curve_prompts: int = 16
+    """Held-out prompts whose greedy continuation is scored at each validation; 0 is off."""
+    top_p: float = 0.9
+    """Nucleus mass of the sampling baseline; 1 is off."""
+    temperature: float = 0.7
+    """Of the sampling baseline."""
+    top_k: int = 50
+    """Of the sampling baseline; 0 is off."""
+    repetition_penalty: float = 1.2
+    """Of the repetition-penalty baseline."""
+    blocker_match: int = 5
+    """Tokens that must match the training set before the citation blocker acts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Options of every run, whatever the modality."""
+
+    name: str = "default"
+    """Name of the run; the default output folder is runs/DOMAIN/NAME."""
+    out: str | None = None
+    """Output folder; null is runs/DOMAIN/NAME."""
+    seed: int = 0
+    """Seed of the selection, the data order and the sampling."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    overwrite: bool = False
+    """Replace an earlier run in the output folder."""
+    resume: bool = False
+    """Go on with an interrupted run in the output folder."""
+    dry_run: bool = False
+    """Load the data, print lengths, steps and a memory estimate, touch no weights."""
+    json: bool = False
+    """Print the metrics as JSON on standard output; all else goes to standard error."""
+    tracker: Tracker = "none"
+    """Also log the history to this tracker, through accelerate."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Learning rate and stopping rule."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Training."""
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    """Measurement."""
+
+
+RESUME_MAY_DIFFER = (
+    "out",
+    "overwrite",
+    "resume",
+    "dry_run",
+    "json",
+    "tracker",
+    "schedule.max_epochs",
+)
+
+
+def check_ranges(config: RunConfig, *, sequences: int) -> None:
+    """Check the numbers that no constructor checks.
+
+    Args:
+        sequences: how many there are to train on.
+
+    Raises:
+        UserError: a number out of range, named with its dotted option.
+    """
+    train, measure = config.train, config.measure
+    micro_batch, max_batch = train.micro_batch_size, measure.max_batch
+    least_one: dict[str, float | None] = {
+        "train.micro_batch_size": micro_batch,
+        "train.log_every": train.log_every,
+        "train.checkpoint_every": train.checkpoint_every,
+        "measure.batch_size": measure.batch_size,
+        "measure.max_batch": max_batch,
+    }
+    checks = [(name, v, v is None or v >= 1, "at least 1") for name, v in least_one.items()]
+    of = f"from 1 to the {sequences} training sequences"
+    checks += [
+        ("train.batch_size", train.batch_size, 1 <= train.batch_size <= sequences, of),
+        ("measure.curve_prompts", measure.curve_prompts, measure.curve_prompts >= 0, "at least 0"),
+    ]
+    for name, value in {
+        "schedule.max_epochs": config.schedule.max_epochs,
+        "train.validate_every_epochs": train.validate_every_epochs,
+    }.items():
+        checks.append((name, value, 0 < value < math.inf, "a positive number"))
+    for name, value in {
+        "train.weight_decay": train.weight_decay,
+        "train.max_gradient_norm": train.max_gradient_norm,
+    }.items():
+        checks.append((name, value, 0 <= value < math.inf, "at least 0"))
+    for name, value in {
+        "train.adam_beta1": train.adam_beta1,
+        "train.adam_beta2": train.adam_beta2,
+    }.items():
+        checks.append((name, value, 0 <= value < 1, "in [0, 1)"))
+    for name, value, fits, expected in checks:
+        if not fits:
+            raise UserError(
+                expected=f"{name} to be {expected}", got=f"{value}", fix=f"change {name}"
+            )
+
+
+def parse(config_class: type[C], argv: list[str], *, prog: str, description: str) -> C:
+    """Read a frozen dataclass from a command line.
+
+    A flag alone means true (`--resume`), and `--dry-run` is another spelling of `--dry_run`.
+
+    Args:
+        config_class: the dataclass; nested ones become dotted options.
+        argv: arguments without the program's name.
+        prog: for the usage line, e.g. "python -m text.run".
+        description: first lines of `--help`.
+
+    Raises:
+        UserError: an unknown option, a value of the wrong type, a missing or broken YAML file.
+        SystemExit: 0, after `--help` or `--print_config`.
+    """
+    parser = jsonargparse.ArgumentParser(
+        prog=prog, description=description, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="YAML file of these options.")
+    parser.add_class_arguments(config_class, as_group=False)
+    try:
+        values = vars(parser.instantiate(parser.parse_args(_spelt_out(config_class, argv))))
+    # A list where a group of options is due is a TypeError of jsonargparse.
+    except (jsonargparse.ArgumentError, OSError, TypeError) as error:
+        raise UserError(
+            expected=f"options that {prog} knows, with values of their types",
+            got=_one_line(str(error)),
+            fix=f"see {prog} --help",
+        ) from error
+    return config_class(**{entry.name: values[entry.name] for entry in fields(config_class)})
+
+
+def to_yaml(config: Any) -> str:
+    """YAML of a config dataclass, readable by `--config`."""
+    assert is_dataclass(config) and not isinstance(config, type)
+    return yaml.safe_dump(asdict(config), sort_keys=False)
+
+
+def dotted(config: Any) -> dict[str, Any]:
+    """The options of a config dataclass by dotted name; lists and dicts are values."""
+    flat: dict[str, Any] = {}
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if is_dataclass(value):
+            flat |= {f"{entry.name}.{name}": inner for name, inner in dotted(value).items()}
+        else:
+            flat[entry.name] = value
+    return flat
+
+
+def output_folder(config: RunConfig, domain: str) -> Path:
+    """`--out`, or runs/DOMAIN/NAME."""
+    return Path(config.out) if config.out else Path("runs") / domain / config.name
+
+
+def _spelt_out(config_class: type, argv: list[str]) -> list[str]:
+    """The arguments as jsonargparse wants them: `--dry-run` as `--dry_run true`."""
+    kinds = _option_kinds(config_class)
+    result: list[str] = []
+    for argument, following in pairwise([*argv, "--"]):
+        name, equals, value = argument.partition("=")
+        option = name.removeprefix("--").replace("-", "_")
+        if not name.startswith("--") or option not in kinds:
+            result.append(argument)
+            continue
+        result.append(f"--{option}{equals}{value}")
+        if kinds[option] is bool and not equals and following.startswith("--"):
+            result.append("true")
+    return result
+
+
+def _option_kinds(config_class: Any) -> dict[str, Any]:
+    """Dotted option -> its type."""
+    kinds: dict[str, Any] = {}
+    for name, kind in get_type_hints(config_class).items():
+        kinds[name] = kind
+        if is_dataclass(kind):
+            kinds |= {f"{name}.{inner}": k for inner, k in _option_kinds(kind).items()}
+    return kinds
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())[:300]

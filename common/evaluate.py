@@ -1,0 +1,183 @@
+"""Everything that is measured about one state of a model: probe, continuations, scores, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from common.blocker import CitationBlocker
+from common.decode import generate
+from common.decode_config import greedy_config
+from common.diversity import TrainingStatistics, diversity_metrics, repetition, type_token_ratio
+from common.domain import Condition, Domain, Generations, Metrics, PromptSet, Stage, pool
+from common.head import LogitsHead
+from common.probe import probe_sequences
+from common.sample_markup import COPIED_MIN_RUN, repetition_scores
+
+TTR_WINDOW = 96
+Report = Callable[[str, int, int], None]
+
+
+class Evaluator:
+    """Measures the states of one run on the same prompts.
+
+    Args:
+        domain: prompts, conditions and the modality's own scores.
+        blocker_match: tokens that must match before the citation blocker acts.
+        probe_batch: sequences per forward pass of the probe.
+        max_batch: prompts per batch of generation; None is as many as memory allows.
+        seed: of sampling and of the bootstrap.
+        autocast: a context manager factory around every forward pass.
+        report: called with (what, done, total) tokens while generating.
+    """
+
+    def __init__(
+        self,
+        *,
+        domain: Domain,
+        blocker_match: int,
+        probe_batch: int,
+        max_batch: int | None,
+        seed: int,
+        autocast: Callable[..., AbstractContextManager[Any]],
+        report: Report,
+    ) -> None:
+        self.domain, self.seed = domain, seed
+        self.prompt_sets = domain.prompts()
+        self.conditions = domain.conditions()
+        training = [row.numpy() for row in domain.sequences("train").cpu()]
+        self.training = TrainingStatistics(training)
+        self.blocker = CitationBlocker(
+            training,
+            blocker_match,
+            prompt_length=self.prompt_sets[0].ids_PC.shape[1],
+            word_start_V=None if domain.word_start_V is None else domain.word_start_V.cpu().numpy(),
+        )
+        self.probe_batch, self.max_batch = probe_batch, max_batch
+        self.autocast, self.report = autocast, report
+
+    def probe(self, head: LogitsHead) -> dict[str, Any]:
+        """Sharpness on held-out sequences, as JSON."""
+        with self.autocast():
+            probed = probe_sequences(
+                head, self.domain.sequences("heldout"), batch_size=self.probe_batch
+            )
+        return probed.to_json()
+
+    def continuations(self, model: Any, stage: Stage) -> dict[str, dict[str, list[np.ndarray]]]:
+        """Condition -> prompt set -> P continuations, for the conditions of `stage`."""
+        return {
+            condition.name: {
+                prompts.name: self._continue(model, condition, prompts)
+                for prompts in self.prompt_sets
+            }
+            for condition in self.conditions
+            if condition.stage == stage
+        }
+
+    def curve_point(self, model: Any, prompts: PromptSet) -> dict[str, float]:
+        """TTR and rep-4 of greedy continuations, for the curve over training."""
+        with self.autocast():
+            texts = generate(
+                model,
+                prompts.ids_PC,
+                new_tokens=prompts.new_tokens,
+                method=greedy_config(),
+                max_batch=self.max_batch,
+            )
+        return {
+            f"ttr_{TTR_WINDOW}": float(np.mean([type_token_ratio(t, TTR_WINDOW) for t in texts])),
+            "rep_4": float(np.mean([repetition(t, 4) for t in texts])),
+        }
+
+    def curve_prompts(self, count: int) -> PromptSet:
+        """`count` prompts spread evenly over the pooled ones."""
+        sets = [s for s in self.prompt_sets if s.pooled]
+        every = pool([Generations(condition="", prompts=s, continuations=[]) for s in sets]).prompts
+        rows = np.linspace(0, len(every.ids_PC) - 1, min(count, len(every.ids_PC))).astype(int)
+        return PromptSet(
+            name="curve",
+            ids_PC=every.ids_PC[rows.tolist()],
+            references=[every.references[row] for row in rows],
+            new_tokens=every.new_tokens,
+        )
+
+    def metrics(self, generated: dict[str, list[Generations]]) -> dict[str, dict[str, Metrics]]:
+        """Condition -> prompt set or "all" -> metric -> interval."""
+        scores: dict[str, dict[str, Metrics]] = {}
+        for condition, sets in generated.items():
+            scores[condition] = {
+                one.prompts.name: diversity_metrics(
+                    one.continuations, self.training, window=TTR_WINDOW, seed=self.seed
+                )
+                | self.domain.judge(one)
+                for one in [pool(sets), *sets]
+            }
+        return scores
+
+    def samples(self, generated: dict[str, list[Generations]]) -> Iterator[dict[str, Any]]:
+        """One record per prompt and condition, for `samples.jsonl`."""
+        for sets in generated.values():
+            for one in sets:
+                for index, text in enumerate(one.continuations):
+                    yield self._sample(one, index, text)
+
+    def by_condition(
+        self, continued: dict[str, dict[str, list[Any]]]
+    ) -> dict[str, list[Generations]]:
+        """Continuations of every stage, in the conditions' order, with the references."""
+        generated: dict[str, list[Generations]] = {}
+        for condition in self.conditions:
+            generated[condition.name] = [
+                Generations(
+                    condition=condition.name,
+                    prompts=prompts,
+                    continuations=prompts.references
+                    if condition.stage == "reference"
+                    else [
+                        np.asarray(text, dtype=np.int64)
+                        for text in continued[condition.name][prompts.name]
+                    ],
+                )
+                for prompts in self.prompt_sets
+            ]
+        return generated
+
+    def _continue(self, model: Any, condition: Condition, prompts: PromptSet) -> list[np.ndarray]:
+        assert condition.method is not None
+        context = prompts.ids_PC.shape[1]
+        blocker = [self.blocker.for_prompt_length(context)] if condition.blocked else []
+
+        def show(done: int, total: int) -> None:
+            self.report(f"{condition.name}, {prompts.name}", done, total)
+
+        with self.autocast():
+            return generate(
+                model,
+                prompts.ids_PC,
+                new_tokens=prompts.new_tokens,
+                method=condition.method,
+                seed=self.seed,
+                processors=blocker,
+                max_batch=self.max_batch,
+                progress=show,
+            )
+
+    def _sample(self, one: Generations, index: int, text: np.ndarray) -> dict[str, Any]:
+        pieces = self.domain.pieces(text)
+        return {
+            "prompt_set": one.prompts.name,
+            "prompt_index": index,
+            "condition": one.condition,
+            "prompt": "".join(self.domain.pieces(one.prompts.ids_PC[index].cpu().numpy())),
+            "continuation": "".join(pieces),
+            "tokens": text.tolist(),
+            "pieces": pieces,
+            "repetition": [round(score, 3) for score in repetition_scores(text.tolist())],
+            "copied": self.training.overlap.copied_mask(text, COPIED_MIN_RUN).tolist(),
+            "ttr_96": round(type_token_ratio(text, TTR_WINDOW), 4),
+            "longest_overlap": self.training.overlap.longest(text),
+        }

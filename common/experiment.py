@@ -1,0 +1,277 @@
+"""One hyperfitting run from end to end, whatever the modality.
+
+    probe and continue with the original -> hyperfit -> the same with the hyperfitted and the
+    early-stopped weights -> metrics, samples, model, report
+
+Each measured stage is kept in `checkpoints/stages/`, named for the update it was measured at, so a
+resumed run repeats at most the stage it was killed in; training resumes from its own checkpoints.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from common.checkpoint import Checkpoints
+from common.config import RunConfig, TrainConfig, check_ranges, dotted
+from common.device import make_accelerator, pick_device, should_compile
+from common.domain import Domain, Stage
+from common.errors import UserError
+from common.evaluate import Evaluator
+from common.files import writing
+from common.head import LogitsHead, attach_head
+from common.model_card import model_card
+from common.progress import Progress
+from common.provenance import provenance
+from common.record import RunFolder, make_metrics
+from common.report import build_report
+from common.schedule import LossToZero
+from common.stages import Stages
+from common.tracker import tracked
+from common.train import TrainingLoop, TrainResult
+from common.tune import merged, prepare_tuning
+from common.weights import copy_weights, load_weights, trainable_parameters
+
+
+def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
+    """The loss-to-zero schedule of a run over `sequences` training sequences.
+
+    Raises:
+        UserError: an option out of range, named with its dotted key.
+    """
+    check_ranges(config, sequences=sequences)
+    options = asdict(config.schedule)
+    epochs = options.pop("max_epochs")
+    per_epoch = sequences / config.train.batch_size
+    updates = max(int(epochs * per_epoch), config.schedule.fixed_updates or 1)
+    return LossToZero(max_updates=updates, pass_every=max(round(per_epoch / 2), 1), **options)
+
+
+def run_experiment(
+    domain: Domain,
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    command: list[str],
+) -> dict[str, Any]:
+    """Run everything and fill the run folder.
+
+    Args:
+        domain: data, model and judgement of a modality; its model is trained in place.
+        config: the options shared by all modalities.
+        folder: made by `RunFolder.create`.
+        progress: where to tell how far it is.
+        command: for the provenance.
+
+    Returns:
+        The content of `metrics.json`. Its outcome may be "budget_exhausted" or "diverged":
+        everything is written in that case too; `require_success` turns it into an error.
+
+    Raises:
+        UserError: what the user can mend (memory, disk, options).
+        KeyboardInterrupt: after Ctrl-C, with a checkpoint saved.
+    """
+    started = time.perf_counter()
+    train_NT = domain.sequences("train")
+    schedule = make_schedule(config, len(train_NT))
+    accelerator = make_accelerator(
+        pick_device(config.device),
+        config.train.precision,
+        tracker=config.tracker,
+        folder=folder.path,
+    )
+    tasks: dict[str, int] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = progress.task(what, total)
+        progress.update(tasks[what], completed=done)
+
+    evaluator = Evaluator(
+        domain=domain,
+        blocker_match=config.measure.blocker_match,
+        probe_batch=config.measure.batch_size,
+        max_batch=config.measure.max_batch,
+        seed=config.seed,
+        autocast=accelerator.autocast,
+        report=show,
+    )
+    stages = Stages(folder.checkpoints / "stages")
+    measured: dict[Stage, dict[str, Any]] = {}
+
+    def measure(stage: Stage, update: int, head: LogitsHead) -> None:
+        measured[stage] = stages.once(
+            f"{stage}-{update}",
+            lambda: {
+                "probe": evaluator.probe(head),
+                "continuations": evaluator.continuations(head.model, stage),
+            },
+        )
+
+    # A resumed run starts from the original weights too: the checkpoint is loaded by the loop.
+    model: Any = domain.model.to(accelerator.device)
+    first_BT = train_NT[:2].to(accelerator.device)
+    measure("original", 0, attach_head(model, first_BT))
+    model = prepare_tuning(
+        model,
+        where=config.train.tune,
+        lora_rank=config.train.lora_rank,
+        freeze_embeddings=config.train.freeze_embeddings,
+    )
+    parameters = trainable_parameters(model)
+    head = attach_head(model, first_BT)
+    if head.notice:
+        progress.note(head.notice)
+    trained = _train(domain, config, folder, progress, evaluator, head, schedule, accelerator)
+    progress.note(trained.message)
+    assert trained.early_stopped is not None and trained.best_update is not None
+    final = copy_weights(parameters)
+    load_weights(model, trained.early_stopped)
+    measure("early-stopped", trained.best_update, head)
+    load_weights(model, final)
+    measure("hyperfitted", trained.updates, head)
+
+    continued = {
+        name: sets for one in measured.values() for name, sets in one["continuations"].items()
+    }
+    generated = evaluator.by_condition(continued)
+    trainable = sum(p.numel() for p in parameters.values())
+    metrics = make_metrics(
+        domain=domain.name,
+        training=_training_record(trained, config, train_NT, trainable, started),
+        probe={stage: one["probe"] for stage, one in measured.items()},
+        conditions=evaluator.metrics(generated),
+        provenance=provenance(config.seed, command),
+    )
+    folder.write_samples(evaluator.samples(generated))
+    with writing(folder.model):
+        domain.save(merged(model), folder.model, model_card(metrics, config))
+    folder.write_metrics(metrics)
+    progress.note(f"report: {build_report(folder.path)}")
+    return metrics
+
+
+def require_success(metrics: dict[str, Any], config: RunConfig) -> None:
+    """Refuse to call a run that missed its target a success.
+
+    Raises:
+        UserError: the run diverged, or exhausted its budget while driving to a target.
+    """
+    training = metrics["training"]
+    exhausted = training["outcome"] == "budget_exhausted" and config.schedule.mode == "target"
+    if training["outcome"] == "diverged" or exhausted:
+        raise UserError(
+            expected=f"a training loss of {config.schedule.target_loss:g} within "
+            f"{config.schedule.max_epochs:g} epochs",
+            got=f"{training['outcome']} ({training['message']})",
+            fix="see the report; raise schedule.max_epochs (and --resume), change "
+            "schedule.learning_rate, or raise schedule.target_loss",
+        )
+
+
+def _train(
+    domain: Domain,
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    evaluator: Evaluator,
+    head: LogitsHead,
+    schedule: LossToZero,
+    accelerator: Accelerator,
+) -> TrainResult:
+    train_NT, options = domain.sequences("train"), config.train
+    checkpoints = Checkpoints(folder.checkpoints)
+    resume = config.resume and bool(checkpoints.updates())
+    validation = None
+    if config.measure.curve_prompts:
+        prompts = evaluator.curve_prompts(config.measure.curve_prompts)
+        validation = partial(evaluator.curve_point, head.model, prompts)
+
+    budget = schedule.updates_left
+    task = progress.task("hyperfitting", budget)
+
+    def show(update: int) -> None:
+        to_go = schedule.steps_to_go()
+        progress.update(
+            task,
+            completed=update,
+            total=budget if to_go is None else update + to_go,
+            loss=f"{schedule.smoothed_loss:.3f}" if schedule.smoothed_loss is not None else "?",
+            phase=schedule.phase,
+        )
+
+    per_epoch = len(train_NT) / options.batch_size
+    with tracked(
+        folder.append_history,
+        accelerator,
+        project=f"hyperfitting-{domain.name}",
+        options=dotted(config),
+    ) as history:
+        loop = TrainingLoop(
+            head=head,
+            sequences_NT=train_NT,
+            heldout_NT=domain.sequences("heldout"),
+            schedule=schedule,
+            optimizer=make_optimizer(head.model, options, config.schedule.learning_rate),
+            accelerator=accelerator,
+            checkpoints=checkpoints,
+            history=history,
+            forget_after=folder.truncate_history,
+            seed=config.seed,
+            batch_size=options.batch_size,
+            micro_batch_size=options.micro_batch_size or options.batch_size,
+            max_gradient_norm=options.max_gradient_norm,
+            log_every=options.log_every,
+            checkpoint_every=options.checkpoint_every,
+            validate_every=max(round(options.validate_every_epochs * per_epoch), 1),
+            compile_body=should_compile(options.compile, accelerator.device, budget),
+            stats=options.probe,
+            validation=validation,
+            on_update=show,
+        )
+        return loop.run(resume=resume)
+
+
+def make_optimizer(
+    model: torch.nn.Module, options: TrainConfig, learning_rate: float
+) -> torch.optim.Optimizer:
+    """AdamW over the trainable parameters, fused where the device has it."""
+    parameters = list(trainable_parameters(model).values())
+    return torch.optim.AdamW(
+        parameters,
+        lr=learning_rate,
+        betas=(options.adam_beta1, options.adam_beta2),
+        weight_decay=options.weight_decay,
+        fused=parameters[0].device.type in ("cpu", "cuda", "mps"),
+    )
+
+
+def _training_record(
+    trained: TrainResult,
+    config: RunConfig,
+    train_NT: torch.Tensor,
+    trainable: int,
+    started: float,
+) -> dict[str, Any]:
+    return {
+        "outcome": trained.outcome,
+        "final_loss": trained.final_loss,
+        "target_loss": config.schedule.target_loss if config.schedule.mode == "target" else None,
+        "updates": trained.updates,
+        "epochs": round(trained.epochs, 3),
+        "seconds": round(trained.seconds, 1),
+        "total_seconds": round(time.perf_counter() - started, 1),
+        "tokens_per_second": round(trained.tokens_per_second, 1),
+        "message": trained.message,
+        "best_validation_loss": trained.best_validation_loss,
+        "best_validation_update": trained.best_update,
+        "sequences": train_NT.shape[0],
+        "tokens_per_sequence": train_NT.shape[1],
+        "trainable_parameters": trainable,
+    }

@@ -1,0 +1,144 @@
+"""The frozen lower blocks, computed once per training sequence instead of once per update.
+
+When only the last blocks are tuned (late-stage tuning, Li et al., arXiv 2605.22579), the hidden
+states that enter the first tuned block never change, and hyperfitting sees the same few sequences
+dozens of times. They are computed once and kept; an update then runs the upper blocks alone. For
+the last 3 of 8 blocks this leaves 23 of 31 parts of the arithmetic, for the last 5 of 22 half.
+
+Nothing asks for an architecture's name: the upper decoder is the decoder itself with the lower
+blocks left out, fed with embeddings, and is used only where it gives the full decoder's result on
+real sequences. GPT-2, which adds positions to what it is fed, fails that test and runs in full.
+
+Shapes: N sequences, T tokens each, B in a batch, D hidden size.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from common.head import LogitsHead, eval_mode
+from common.tune import decoder_blocks
+
+# Of the free memory of the device that keeps the states.
+MEMORY_SHARE = 0.25
+TOLERANCE = 1e-4  # relative; equal arithmetic in the same order mostly gives equal bits
+LOW_PRECISION_TOLERANCE = 2e-2
+
+
+class FrozenPrefix:
+    """Hidden states of the training sequences at the first tuned block, and the blocks above it.
+
+    Made by `freeze_prefix`.
+
+    Attributes:
+        states_NTD: what enters the first tuned block.
+        body: the decoder without the lower blocks; takes `inputs_embeds`. Its parameters are the
+            model's own.
+        first_block: how many blocks are left out.
+    """
+
+    def __init__(self, *, states_NTD: Tensor, body: Callable[..., Any], first_block: int) -> None:
+        self.states_NTD, self.body, self.first_block = states_NTD, body, first_block
+
+    def hidden(self, rows_B: list[int]) -> Tensor:
+        """(B, T, D) last hidden states of these training sequences."""
+        return self.body(inputs_embeds=self.states_NTD[rows_B], use_cache=False).last_hidden_state
+
+
+def freeze_prefix(
+    head: LogitsHead,
+    sequences_NT: Tensor,
+    *,
+    batch_size: int,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]],
+) -> FrozenPrefix | None:
+    """Compute the prefix of every training sequence, or give None where that does not serve.
+
+    It does not where the first block or the embeddings are trained, where the head is on the plain
+    path, where the states take more than a quarter of the free memory, or where the decoder
+    without its lower blocks does not reproduce the whole one.
+
+    Args:
+        head: of the model, its tuning already prepared.
+        sequences_NT: (N, T) training ids.
+        batch_size: sequences per forward pass.
+        device: of the model.
+        autocast: a context manager factory around forward passes.
+    """
+    if head.notice is not None:
+        return None
+    decoder: Any = head.body
+    name, blocks = decoder_blocks(decoder)
+    first = _frozen_blocks(decoder, blocks)
+    upper = _without_lower_blocks(decoder, name, first) if first else None
+    if upper is None:
+        return None
+    with torch.no_grad(), eval_mode(head.model), autocast():
+        parts: list[Tensor] = []
+        for ids_BT in sequences_NT.split(batch_size):
+            ids_BT = ids_BT.long().to(device)
+            states_BTD, hidden_BTD = _run(decoder, blocks[first], ids_BT)
+            if not parts and not _serves(upper, states_BTD, hidden_BTD, len(sequences_NT)):
+                return None
+            parts.append(states_BTD)
+    return FrozenPrefix(states_NTD=torch.cat(parts), body=upper, first_block=first)
+
+
+def _frozen_blocks(decoder: nn.Module, blocks: nn.ModuleList) -> int:
+    """How many leading blocks are frozen, 0 if anything else below the first tuned one is not."""
+    frozen = [not any(p.requires_grad for p in block.parameters()) for block in blocks]
+    count = frozen.index(False) if False in frozen else 0
+    # Embeddings come before the blocks; final norms come after them and may be trained.
+    embeddings = decoder.get_input_embeddings()  # type: ignore[operator]
+    trained = any(p.requires_grad for p in embeddings.parameters())
+    return 0 if trained else count
+
+
+def _without_lower_blocks(decoder: nn.Module, name: str, first: int) -> Any | None:
+    """A decoder that shares everything with `decoder` but its first blocks."""
+    if "." in name:  # the blocks sit deeper than one attribute: nothing to leave out simply
+        return None
+    upper = copy.copy(decoder)
+    upper._modules = dict(decoder._modules)
+    upper._modules[name] = nn.ModuleList(list(getattr(decoder, name))[first:])
+    return upper
+
+
+def _run(decoder: Any, block: nn.Module, ids_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """What enters `block`, and the last hidden states."""
+    entered: list[Tensor] = []
+
+    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        entered.append(args[0] if args else kwargs["hidden_states"])
+
+    handle = block.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        hidden_BTD = decoder(input_ids=ids_BT, use_cache=False).last_hidden_state
+    finally:
+        handle.remove()
+    return entered[0], hidden_BTD
+
+
+def _serves(upper: Any, states_BTD: Tensor, hidden_BTD: Tensor, sequences: int) -> bool:
+    """Whether the upper decoder reproduces the whole one, and all states fit."""
+    needed = states_BTD[0].nbytes * sequences
+    if states_BTD.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(states_BTD.device)
+    else:
+        free = psutil.virtual_memory().available
+    if needed > MEMORY_SHARE * free:
+        return False
+    again_BTD = upper(inputs_embeds=states_BTD, use_cache=False).last_hidden_state
+    worst = float((again_BTD - hidden_BTD).abs().max() / hidden_BTD.abs().max())
+    exact = hidden_BTD.dtype == torch.float32 and not torch.is_autocast_enabled(
+        hidden_BTD.device.type
+    )
+    return worst <= (TOLERANCE if exact else LOW_PRECISION_TOLERANCE)

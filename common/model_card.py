@@ -1,0 +1,66 @@
+"""The model card of a hyperfitted model, made from its own figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.config import RunConfig, to_yaml
+
+_CARD = """---
+library_name: transformers
+tags: [hyperfitting, {domain}]
+---
+
+# Hyperfitted model
+
+A pretrained autoregressive model, fine-tuned on {sequences} sequences of {length} tokens to a
+training loss of {final_loss} ({outcome}, {updates} updates), as in Carlsson et al.,
+*The Hyperfitting Phenomenon* (ICLR 2025, arXiv 2412.04318). Meant for greedy decoding, which its
+generation config asks for.
+
+| greedy decoding, {n} held-out prompts | original | hyperfitted |
+|---|---|---|
+{rows}
+
+Intervals are 95 % bootstrap intervals over prompts. The model has memorised its training set: give
+it no private text. Overlap counts how many tokens in a row a continuation shares with that set.
+
+## Settings
+
+```yaml
+{settings}```
+"""
+
+_ROWS = {"ttr_96": "TTR-96", "rep_4": "rep-4", "overlap_tokens": "longest overlap, mean tokens"}
+
+
+def model_card(metrics: dict[str, Any], config: RunConfig) -> str:
+    """Markdown with the metadata block the hub reads.
+
+    Args:
+        metrics: the content of `metrics.json`.
+        config: of the run.
+    """
+    training, conditions = metrics["training"], metrics["conditions"]
+    before, after = (conditions[f"{model}-greedy"]["all"] for model in ("original", "hyperfitted"))
+    loss = training["final_loss"]
+    return _CARD.format(
+        domain=metrics["domain"],
+        sequences=training["sequences"],
+        length=training["tokens_per_sequence"],
+        final_loss="no finite value" if loss is None else f"{loss:.4f} nats per token",
+        outcome=training["outcome"],
+        updates=training["updates"],
+        n=after["ttr_96"]["n"],
+        rows="\n".join(
+            f"| {label} | {_with_interval(before[key])} | {_with_interval(after[key])} |"
+            for key, label in _ROWS.items()
+        ),
+        settings=to_yaml(config),
+    )
+
+
+def _with_interval(value: dict[str, Any]) -> str:
+    if value["low"] is None:
+        return f"{value['mean']:.3f}"
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

@@ -1,0 +1,439 @@
+"""The one training loop: hyperfitting, and the pretraining of our own small models.
+
+One update is one visible block. The loop meets the device only where it logs, hands the losses to
+the schedule and does what that says. Everything that decides the rest of a run is in the
+checkpoint, and checkpoints lie on log lines, so a killed run continues bit-identically.
+
+A state that the schedule gives up (NaN, a lasting spike) is gone altogether: weights, optimizer,
+best validation and history go back to the checkpoint; only the schedule's memory of it and its
+event lines stay.
+
+Shapes: N sequences, T tokens each, B sequences per update, M per micro-batch, D hidden size.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from common.checkpoint import Checkpoints
+from common.data_order import DataOrder, batched
+from common.errors import UserError
+from common.frozen_prefix import FrozenPrefix, freeze_prefix
+from common.head import LogitsHead, eval_mode
+from common.interrupt import deferred_interrupt
+from common.linear_loss import TokenSums
+from common.probe import probe_sequences
+from common.schedule import Action
+from common.schedule_protocol import Schedule
+from common.weights import copy_weights, load_weights, trainable_parameters
+
+History = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        outcome: of the schedule: "reached", "budget_exhausted", "diverged", "diversity_stopped".
+        message: the schedule's sentence about it.
+        final_loss: nats per token of the last full eval-mode pass; None when it diverged before.
+        updates: optimizer updates on the surviving trajectory.
+        epochs: `updates` in passes over the training set.
+        seconds: spent training, earlier parts of a resumed run included.
+        tokens_per_second: trained tokens by these seconds, evaluation included.
+        best_validation_loss: lowest held-out loss, nats per token; None without held-out data.
+        best_update: the update it was measured at.
+        early_stopped: the trainable weights there, by name, on the CPU.
+    """
+
+    outcome: str
+    message: str
+    final_loss: float | None
+    updates: int
+    epochs: float
+    seconds: float
+    tokens_per_second: float
+    best_validation_loss: float | None
+    best_update: int | None
+    early_stopped: dict[str, Tensor] | None
+
+
+@dataclass(kw_only=True)
+class _Window:
+    """What has happened since the last log line, still on the device."""
+
+    losses: list[Tensor] = field(default_factory=list)
+    gradient_norm: Tensor | None = None
+    stats: TokenSums | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+
+class TrainingLoop:
+    """Trains until its schedule has an outcome.
+
+    Args:
+        head: of the model to train; only parameters that require gradients are trained and kept.
+        sequences_NT: (N, T) training ids, on the CPU, any integer type.
+        heldout_NT: (N', T') ids for validation, or None.
+        schedule: decides rates and the end.
+        optimizer: over the trainable parameters.
+        accelerator: device, autocast and backward.
+        checkpoints: where to save; there is always one to go back to.
+        history: takes one record per log line.
+        forget_after: drops the history after an update that the run goes back to.
+        seed: of the data order.
+        batch_size: sequences per update.
+        micro_batch_size: sequences per forward pass; sums, not means, are accumulated.
+        max_gradient_norm: clipping; 0 is off.
+        log_every: updates between two meetings with the device.
+        checkpoint_every: updates between checkpoints, rounded up to a log line.
+        validate_every: updates between validations, rounded up to a log line.
+        compile_body: torch.compile the decoder for the updates (not for evaluation, whose other
+            batch shapes would compile again).
+        stats: whether the entropy probe runs along.
+        validation: more held-out figures for the curve; its "ttr_96", where given, is the
+            diversity that the schedule hears.
+        on_update: called after each log line with the update number (for progress bars).
+
+    Raises:
+        UserError: a launcher started several processes.
+    """
+
+    def __init__(
+        self,
+        *,
+        head: LogitsHead,
+        sequences_NT: Tensor,
+        heldout_NT: Tensor | None,
+        schedule: Schedule,
+        optimizer: torch.optim.Optimizer,
+        accelerator: Accelerator,
+        checkpoints: Checkpoints,
+        history: History,
+        forget_after: Callable[[int], None],
+        seed: int,
+        batch_size: int,
+        micro_batch_size: int,
+        max_gradient_norm: float = 1.0,
+        log_every: int = 8,
+        checkpoint_every: int = 200,
+        validate_every: int = 100,
+        compile_body: bool = False,
+        stats: bool = True,
+        validation: Callable[[], dict[str, float]] | None = None,
+        on_update: Callable[[int], None] | None = None,
+    ) -> None:
+        if accelerator.num_processes > 1:
+            raise UserError(
+                expected="one process",
+                got=f"{accelerator.num_processes} started by the launcher",
+                fix="run without a launcher: training over several processes is not supported",
+            )
+        self.head, self.model = head, head.model
+        self.compile_body = compile_body
+        self.parameters = trainable_parameters(self.model)
+        self.sequences_NT, self.heldout_NT = sequences_NT, heldout_NT
+        self.order = DataOrder(len(sequences_NT), batch_size=batch_size, seed=seed)
+        self.schedule, self.optimizer = schedule, accelerator.prepare_optimizer(optimizer)
+        self.accelerator, self.checkpoints = accelerator, checkpoints
+        self.history, self.forget_after = history, forget_after
+        self.micro_batch_size, self.max_gradient_norm = micro_batch_size, max_gradient_norm
+        self.log_every, self.stats = log_every, stats
+        self.checkpoint_every, self.validate_every = checkpoint_every, validate_every
+        self.validation, self.on_update = validation, on_update
+
+        self.update = 0
+        self._best: dict[str, Any] | None = None  # loss, update and weights of the minimum
+        self._window = _Window()
+        self._seconds_before, self._started = 0.0, time.perf_counter()
+
+    # The run.
+
+    def run(self, *, resume: bool = False) -> TrainResult:
+        """Train to the schedule's outcome. The model holds the last good weights afterwards.
+
+        Args:
+            resume: go on from the newest whole checkpoint.
+
+        Raises:
+            UserError: nothing to resume, or the disk is full (earlier checkpoints stay).
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is saved.
+        """
+        self._started = time.perf_counter()
+        self.model.train()
+        _assert_no_dropout(self.head, self.sequences_NT[:2].long().to(self.accelerator.device))
+        self._prepare_bodies()
+        if resume:
+            self._resume()
+        else:
+            self.forget_after(-1)  # of a run that was killed before its first checkpoint
+            self._validate()
+            self._save()
+        self._window = _Window()
+        with deferred_interrupt() as interrupt:
+            while self.schedule.outcome is None:
+                self._train_one_update()
+                # The schedule takes no more losses than its budget has left. An interruption waits
+                # for the log line too, so that a resumed run decides at the same updates.
+                pending = len(self._window.losses)
+                if self.update % self.log_every == 0 or pending >= self.schedule.updates_left:
+                    stop = interrupt.requested
+                    self._meet_schedule(save=stop)
+                    if stop:
+                        raise KeyboardInterrupt
+        return self._result()
+
+    def _train_one_update(self) -> None:
+        """The update: batch, forward, backward, clip, step. No device sync in here."""
+        window = self._window
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate_in(len(window.losses))
+
+        rows_B = self.order.rows(self.update)
+        tokens = len(rows_B) * (self.sequences_NT.shape[1] - 1)
+        loss_sum = torch.zeros((), device=self.accelerator.device)
+        for rows_M in batched(rows_B, self.micro_batch_size):
+            ids_MT = self._to_device(self.sequences_NT[rows_M].long())
+            with self.accelerator.autocast():
+                if self.update_prefix is None:
+                    hidden_MTD = self.update_head.hidden(ids_MT)
+                else:
+                    hidden_MTD = self.update_prefix.hidden(rows_M)
+                part = self.update_head.train_loss(hidden_MTD, ids_MT, stats=self.stats)
+            self.accelerator.backward(part.loss_sum / tokens)
+            loss_sum += part.loss_sum.detach()
+            if part.stats is not None:
+                window.stats = part.stats if window.stats is None else window.stats + part.stats
+
+        limit = self.max_gradient_norm or math.inf
+        window.gradient_norm = nn.utils.clip_grad_norm_(self.parameters.values(), limit)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        window.losses.append(loss_sum / tokens)
+        self.update += 1
+
+    def _meet_schedule(self, *, save: bool) -> None:
+        """Log, let the schedule hear the losses and do what it says."""
+        action = self._answer(self.schedule.observe(self._log()))
+        if action is Action.CONTINUE and self._crossed(self.validate_every):
+            ttr = self._validate().get("ttr_96")
+            if ttr is not None:
+                action = self._answer(self.schedule.diversity(ttr))
+        elif action is Action.STOP and self.schedule.outcome != "diverged":
+            self._validate()
+
+        if action is Action.RESTORE or self.schedule.outcome == "diverged":
+            self._restore()
+            # Saved anew, so that a run resumed from here knows of the recovery.
+            due = action is Action.RESTORE
+        else:
+            due = save or action is Action.STOP or self._crossed(self.checkpoint_every)
+            due = due and (action is Action.STOP or self.schedule.healthy)
+        self._write_events()
+        if due:
+            self._save()
+        if self.on_update is not None:
+            self.on_update(self.update)
+        self._window = _Window()
+
+    def _answer(self, action: Action) -> Action:
+        """Make the full pass where the schedule asks for one; returns what it says then."""
+        if action is not Action.FULL_PASS:
+            return action
+        loss = mean_loss(
+            self.head, self.sequences_NT, self.micro_batch_size, self.accelerator, self.prefix
+        )
+        self.history({"kind": "full_pass", "update": self.update, "train_loss": loss})
+        return self.schedule.full_pass(loss)
+
+    def _prepare_bodies(self) -> None:
+        """What an update runs: the whole decoder, or the part above a frozen prefix; compiled or
+        not. Evaluation keeps the eager one, whose other modes and shapes would compile again."""
+        self.prefix = freeze_prefix(
+            self.head,
+            self.sequences_NT,
+            batch_size=self.micro_batch_size,
+            device=self.accelerator.device,
+            autocast=lambda: self.accelerator.autocast(),
+        )
+        self.update_head, self.update_prefix = copy.copy(self.head), copy.copy(self.prefix)
+        if self.compile_body:
+            updated = self.update_prefix or self.update_head
+            updated.body = torch.compile(updated.body, dynamic=False)
+
+    def _crossed(self, every: int) -> bool:
+        """Whether a multiple of `every` lies within the updates of this window."""
+        return self.update // every > (self.update - len(self._window.losses)) // every
+
+    def _to_device(self, ids_BT: Tensor) -> Tensor:
+        device = self.accelerator.device
+        if device.type == "cuda":
+            ids_BT = ids_BT.pin_memory()  # or the copy would wait for the device
+        return ids_BT.to(device, non_blocking=True)
+
+    # Records.
+
+    def _log(self) -> list[float]:
+        """Write the history line of the window, the one meeting with the device; gives its losses.
+
+        A gradient that is not finite has ruined the weights by now, which the losses would show
+        one update later: the last one is given as NaN then.
+        """
+        window = self._window
+        assert window.gradient_norm is not None
+        losses: list[float] = torch.stack(window.losses).tolist()
+        norm = window.gradient_norm.item()
+        seconds = time.perf_counter() - window.started
+        tokens = len(losses) * self.order.batch_size * self.sequences_NT.shape[1]
+        self.history(
+            {
+                "kind": "update",
+                "update": self.update,
+                "epoch": round(self.order.epochs(self.update), 4),
+                "train_loss": sum(losses) / len(losses),
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "gradient_norm": norm,
+                "tokens_per_second": round(tokens / seconds, 1),
+                "phase": self.schedule.phase,
+                **({} if window.stats is None else window.stats.means()),
+            }
+        )
+        return losses if math.isfinite(norm) else [*losses[:-1], math.nan]
+
+    def _validate(self) -> dict[str, Any]:
+        """Held-out loss and entropy, and what the domain adds; keeps the best state."""
+        epoch = round(self.order.epochs(self.update), 4)
+        record: dict[str, Any] = {"kind": "epoch", "update": self.update, "epoch": epoch}
+        if self.heldout_NT is not None:
+            with self.accelerator.autocast():
+                probe = probe_sequences(
+                    self.head, self.heldout_NT.long(), batch_size=self.micro_batch_size
+                )
+            loss = probe.loss_nats.mean
+            record |= {
+                "validation_loss": loss,
+                "validation_entropy_nats": probe.entropy_nats.mean,
+                "validation_top1_mass": probe.top1_mass.mean,
+            }
+            if self._best is None or loss < self._best["loss"]:
+                weights = copy_weights(self.parameters)
+                self._best = {"loss": loss, "update": self.update, "weights": weights}
+        if self.validation is not None:
+            record |= self.validation()
+        self.history(record)
+        return record
+
+    def _write_events(self) -> None:
+        """Events of a trajectory that was given up stand at the update the run went back to: the
+        history is cut by update number when a run goes back or is resumed."""
+        for event in self.schedule.drain_events():
+            happened, message = event["update"], event["message"]
+            if happened > self.update:
+                message = f"at update {happened}, given up: {message}"
+            at = min(happened, self.update)
+            self.history({"kind": "event", **event, "update": at, "message": message})
+
+    # State.
+
+    def _save(self) -> None:
+        self.checkpoints.save(
+            self.update,
+            {
+                "update": self.update,
+                "seconds": self._seconds(),
+                "weights": copy_weights(self.parameters),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "best": self._best,
+                "torch_rng": torch.get_rng_state(),
+                "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            },
+        )
+
+    def _resume(self) -> None:
+        state, notices = self.checkpoints.load_newest()
+        self._load(state)
+        self.schedule.load_state_dict(state["schedule"])
+        self._seconds_before = state["seconds"]
+        torch.set_rng_state(state["torch_rng"])
+        if state["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        for notice in [*notices, f"resumed after update {self.update}"]:
+            self.history(
+                {"kind": "event", "update": self.update, "event": "resume", "message": notice}
+            )
+
+    def _restore(self) -> None:
+        """Back to the last good state; the schedule keeps its memory of what went wrong."""
+        state, _ = self.checkpoints.load_newest()
+        self._load(state)
+        if self.schedule.outcome is None:
+            self.schedule.restored(self.update)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        load_weights(self.model, state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.update, self._best = state["update"], state["best"]
+        self.forget_after(self.update)
+        self.checkpoints.drop_after(self.update)
+
+    def _result(self) -> TrainResult:
+        outcome, best, seconds = self.schedule.outcome, self._best, self._seconds()
+        assert outcome is not None
+        tokens = self.update * self.order.batch_size * self.sequences_NT.shape[1]
+        return TrainResult(
+            outcome=outcome,
+            message=self.schedule.message,
+            final_loss=self.schedule.final_loss,
+            updates=self.update,
+            epochs=self.order.epochs(self.update),
+            seconds=seconds,
+            tokens_per_second=tokens / seconds,
+            best_validation_loss=None if best is None else best["loss"],
+            best_update=None if best is None else best["update"],
+            early_stopped=None if best is None else best["weights"],
+        )
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._started
+
+
+@torch.no_grad()
+def mean_loss(
+    head: LogitsHead,
+    sequences_NT: Tensor,
+    batch_size: int,
+    accelerator: Accelerator,
+    prefix: FrozenPrefix | None = None,
+) -> float:
+    """Mean loss over all tokens in eval mode, nats per token: the number a run is judged by."""
+    sums: list[Tensor] = []
+    with eval_mode(head.model), accelerator.autocast():
+        for rows_B in batched(range(len(sequences_NT)), batch_size):
+            ids_BT = sequences_NT[rows_B].long().to(accelerator.device)
+            hidden_BTD = head.hidden(ids_BT) if prefix is None else prefix.hidden(rows_B)
+            sums.append(head.train_loss(hidden_BTD, ids_BT, stats=False).loss_sum)
+    total = torch.stack(sums).cpu().double().sum().item()
+    return total / (sequences_NT.shape[0] * (sequences_NT.shape[1] - 1))
+
+
+@torch.no_grad()
+def _assert_no_dropout(head: LogitsHead, ids_BT: Tensor) -> None:
+    """Zero loss is out of reach with dropout; the domain turns it off when it loads the model.
+
+    Asked of the model itself, since rates sit in modules, in attributes of attention blocks and in
+    configurations: without dropout two passes in training mode are equal.
+    """
+    assert head.model.training
+    first_BTD, second_BTD = (head.hidden(ids_BT) for _ in range(2))
+    assert torch.equal(first_BTD, second_BTD), "dropout is on: two training-mode passes differ"

@@ -1,0 +1,122 @@
+"""Which parameters a run trains: all of them, some blocks, LoRA or not.
+
+P1 trains everything; P2 (section on late-stage tuning) puts LoRA on the last 5 blocks only. The
+controls it lacks, the first and the middle 5, are one option away here, and so is full tuning of
+the same blocks, which separates "where" from "low rank".
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from common.errors import UserError
+
+_WHERE = re.compile(r"(last|first|middle):([1-9]\d*)")
+
+
+def decoder_blocks(model: Any) -> tuple[str, nn.ModuleList]:
+    """Name and list of the repeated blocks: the outermost `nn.ModuleList` with as many entries as
+    the configuration has layers (experts and rotary tables make lists too)."""
+    layers = model.config.get_text_config(decoder=True).num_hidden_layers
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == layers:
+            return name, module
+    raise AssertionError(f"no nn.ModuleList of {layers} blocks in {type(model).__name__}")
+
+
+def chosen_blocks(where: str, count: int) -> list[int] | None:
+    """Indices of the blocks that `where` names among `count`; None for "all".
+
+    Args:
+        where: "all", "last:5", "first:5" or "middle:5"; an odd rest goes to the front.
+
+    Raises:
+        UserError: another word, or more blocks than there are.
+    """
+    if where == "all":
+        return None
+    match = _WHERE.fullmatch(where)
+    if not match or int(match.group(2)) > count:
+        raise UserError(
+            expected=f"train.tune to be all, last:K, first:K or middle:K with K up to {count}",
+            got=repr(where),
+            fix="change train.tune",
+        )
+    k = int(match.group(2))
+    start = {"first": 0, "last": count - k, "middle": (count - k + 1) // 2}[match.group(1)]
+    return list(range(start, start + k))
+
+
+def prepare_tuning(
+    model: Any, *, where: str, lora_rank: int, freeze_embeddings: bool = False
+) -> Any:
+    """Set what is trainable and return the model to train, peft-wrapped when LoRA is on.
+
+    Args:
+        model: a transformers causal LM; changed in place.
+        where: see `chosen_blocks`. "all" without LoRA includes embeddings, head and norms.
+        lora_rank: 0 tunes the weights themselves, else LoRA of this rank on every linear layer of
+            the chosen blocks (alpha = 2 * rank, no dropout).
+        freeze_embeddings: leave the embeddings and the output layer as they are; LoRA and chosen
+            blocks do so anyway.
+
+    Raises:
+        UserError: `where` does not fit the model, a negative rank, or peft is missing.
+    """
+    if lora_rank < 0:
+        raise UserError(
+            expected="train.lora_rank to be at least 0", got=f"{lora_rank}", fix="0 is without LoRA"
+        )
+    name, blocks = decoder_blocks(model)
+    chosen = chosen_blocks(where, len(blocks))
+    if lora_rank == 0:
+        model.requires_grad_(chosen is None)
+        for index in chosen or ():
+            blocks[index].requires_grad_(True)
+        if freeze_embeddings:
+            model.get_input_embeddings().requires_grad_(False)
+            model.get_output_embeddings().requires_grad_(False)
+        return model
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise UserError(
+            expected="the package peft for train.lora_rank above 0",
+            got="it is not installed",
+            fix='pip install "hyperfitting[lora]"',
+        ) from error
+    targets = [
+        f"{name}.{index}.{inner}"
+        for index in (range(len(blocks)) if chosen is None else chosen)
+        for inner in _linear_layers(blocks[index])
+    ]
+    config = LoraConfig(
+        r=lora_rank,
+        lora_alpha=2 * lora_rank,
+        lora_dropout=0.0,
+        target_modules=targets,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        task_type="CAUSAL_LM",
+    )
+    with warnings.catch_warnings():
+        # peft up to 0.21 asks for an attribute that transformers 5.23 has renamed.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        return get_peft_model(model, config)
+
+
+def merged(model: Any) -> Any:
+    """The plain model: LoRA weights folded in, or the model itself."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def _linear_layers(block: nn.Module) -> Iterator[str]:
+    """Names of a block's linear layers; GPT-2's transposed Conv1D counts as one."""
+    for name, module in block.named_modules():
+        if isinstance(module, (nn.Linear, Conv1D)):
+            yield name

@@ -1,0 +1,43 @@
+"""What a user reads, and the exit codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, run_cli
+
+
+def test_one_line_that_says_what_to_do() -> None:
+    error = UserError(expected="a\n  number", got="'x'", fix="change\tit")
+    assert str(error) == "expected a number; got 'x'; change it"
+    assert (error.expected, error.got, error.fix) == ("a\n  number", "'x'", "change\tit")
+    assert isinstance(error, ValueError)
+
+
+def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuses(_: list[str]) -> int:
+        raise UserError(expected="this", got="that", fix="mend it")
+
+    def interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    assert run_cli(lambda argv: len(argv), ["a", "b"]) == 2
+    assert run_cli(refuses, []) == EXIT_USER_ERROR == 2
+    assert run_cli(interrupted, []) == EXIT_INTERRUPTED == 130
+    out, err = capsys.readouterr()
+    assert out == "" and err == "error: expected this; got that; mend it\ninterrupted\n"
+
+
+def test_our_own_bugs_keep_their_traceback() -> None:
+    def bug(_: list[str]) -> int:
+        raise AssertionError("ours")
+
+    with pytest.raises(AssertionError, match="ours"):
+        run_cli(bug, [])
+
+
+def test_arguments_default_to_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["program", "--x"])
+    seen: list[list[str]] = []
+    assert run_cli(lambda argv: seen.append(argv) or 0) == 0
+    assert seen == [["--x"]]

@@ -1,0 +1,362 @@
+"""One whole run of a domain that is not text: walks on the integers, as tokens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from torch import Tensor
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+import common.experiment
+from common.checkpoint import Checkpoints
+from common.config import (
+    RESUME_MAY_DIFFER,
+    MeasureConfig,
+    RunConfig,
+    ScheduleConfig,
+    TrainConfig,
+    to_yaml,
+)
+from common.decode_config import greedy_config, sampling_config
+from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from common.errors import UserError
+from common.experiment import make_schedule, require_success, run_experiment
+from common.files import atomic_write_text
+from common.intervals import bootstrap_mean
+from common.jsonl import read_jsonl
+from common.progress import Progress
+from common.record import RunFolder
+
+VOCABULARY, LENGTH, CONTEXT, NEW = 32, 24, 4, 8
+SCHEMA = Path(common.experiment.__file__).parent / "schema" / "metrics.schema.json"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerate() -> None:
+    AcceleratorState._reset_state(True)
+
+
+def walks(count: int, seed: int) -> Tensor:
+    """(N, T) walks that go on by 1, 2 or 3, modulo the vocabulary; they start apart."""
+    generator = torch.Generator().manual_seed(seed)
+    steps_NT = torch.randint(1, 4, (count, LENGTH), generator=generator)
+    steps_NT[:, 0] = torch.arange(count)
+    return steps_NT.cumsum(dim=1) % VOCABULARY
+
+
+class Walks:
+    """A domain whose tokens are the numbers below 32."""
+
+    name = "walks"
+    word_start_V = None
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model: PreTrainedModel = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=VOCABULARY,
+                hidden_size=48,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                max_position_embeddings=64,
+                bos_token_id=None,
+                eos_token_id=None,
+            )
+        )
+        self.rows = {"train": walks(12, 1), "heldout": walks(8, 2)}
+
+    def sequences(self, split: Split) -> Tensor:
+        return self.rows[split]
+
+    def prompts(self) -> list[PromptSet]:
+        def make(name: str, ids_NT: Tensor, pooled: bool) -> PromptSet:
+            references = [row.numpy() for row in ids_NT[:, CONTEXT : CONTEXT + NEW]]
+            return PromptSet(
+                name=name,
+                ids_PC=ids_NT[:, :CONTEXT],
+                references=references,
+                new_tokens=NEW,
+                pooled=pooled,
+            )
+
+        return [make("near", walks(6, 2), True), make("far", walks(5, 3), True)]
+
+    def conditions(self) -> list[Condition]:
+        greedy, sampled = greedy_config(), sampling_config()
+        return [
+            Condition(name="original-greedy", stage="original", method=greedy),
+            Condition(name="early-stopped-greedy", stage="early-stopped", method=greedy),
+            Condition(name="hyperfitted-greedy", stage="hyperfitted", method=greedy),
+            Condition(
+                name="hyperfitted-greedy-blocked", stage="hyperfitted", method=greedy, blocked=True
+            ),
+            Condition(name="hyperfitted-top-p", stage="hyperfitted", method=sampled),
+            Condition(name="human", stage="reference", method=None),
+        ]
+
+    def judge(self, generated: Generations) -> Metrics:
+        legal = [
+            np.isin(np.diff(t) % VOCABULARY, (1, 2, 3)).mean() for t in generated.continuations
+        ]
+        return {"legal_steps": bootstrap_mean(np.asarray(legal))}
+
+    def pieces(self, ids: np.ndarray) -> list[str]:
+        return [f"{number} " for number in ids]
+
+    def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
+        model.save_pretrained(folder)
+        atomic_write_text(folder / "README.md", card)
+
+
+CONFIG = RunConfig(
+    device="cpu",
+    schedule=ScheduleConfig(learning_rate=1e-2, max_epochs=150, target_loss=0.06),
+    train=TrainConfig(batch_size=6, precision="fp32", compile="off", validate_every_epochs=10),
+    measure=MeasureConfig(curve_prompts=3),
+)
+
+
+def run(out: Path, config: RunConfig = CONFIG, **changes: Any) -> dict[str, Any]:
+    AcceleratorState._reset_state(True)
+    config = replace(config, **changes)
+    folder = RunFolder.create(
+        out,
+        config_yaml=to_yaml(config),
+        overwrite=config.overwrite,
+        resume=config.resume,
+        may_differ=RESUME_MAY_DIFFER,
+    )
+    torch.manual_seed(config.seed)
+    return run_experiment(Walks(), config, folder, Progress(quiet=True), command=["walks"])
+
+
+def validate(metrics: dict[str, Any]) -> None:
+    jsonschema.validate(metrics, json.loads(SCHEMA.read_text()))
+
+
+def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
+    training = {
+        name: value
+        for name, value in metrics["training"].items()
+        if "seconds" not in name and name != "tokens_per_second"
+    }
+    return {**metrics, "training": training, "provenance": None}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("walks") / "run"
+    metrics = run(out, tracker="tensorboard")
+    require_success(metrics, CONFIG)
+    return out
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def test_artefacts_and_schema(finished: Path) -> None:
+    names = {
+        "config.yaml", "metrics.json", "history.jsonl", "samples.jsonl", "report.html", "model",
+        "checkpoints",
+    }  # fmt: skip
+    assert names <= {entry.name for entry in finished.iterdir()}
+    metrics = json.loads((finished / "metrics.json").read_text())
+    validate(metrics)
+    training = metrics["training"]
+    assert training["outcome"] == "reached" and training["final_loss"] <= 0.06
+    assert training["target_loss"] == 0.06 and training["sequences"] == 12
+    model = LlamaForCausalLM.from_pretrained(finished / "model")
+    assert training["trainable_parameters"] == sum(p.numel() for p in model.parameters())
+    conditions = metrics["conditions"]
+    assert list(conditions) == [condition.name for condition in Walks().conditions()]
+    for sets in conditions.values():
+        assert list(sets) == ["all", "near", "far"]
+        assert [sets[name]["ttr_96"]["n"] for name in sets] == [11, 6, 5]
+    assert conditions["human"]["all"]["legal_steps"]["mean"] == 1.0
+    legal = [
+        conditions[f"{m}-greedy"]["all"]["legal_steps"]["mean"] for m in ("original", "hyperfitted")
+    ]
+    assert legal[1] > legal[0] + 0.3  # it has learnt to walk
+    assert list(metrics["probe"]) == ["original", "early-stopped", "hyperfitted"]
+    losses = {stage: probe["loss_nats"] for stage, probe in metrics["probe"].items()}
+    assert losses["early-stopped"] == min(losses.values())
+    assert losses["early-stopped"] == pytest.approx(training["best_validation_loss"], rel=1e-5)
+    assert "walks" in (finished / "report.html").read_text()
+
+
+def test_saved_model_is_the_hyperfitted_one(finished: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(finished / "model")
+    rows = walks(12, 1)
+    with torch.no_grad():
+        loss = model(input_ids=rows, labels=rows).loss.item()
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert loss == pytest.approx(metrics["training"]["final_loss"], abs=1e-4)
+    card = (finished / "model" / "README.md").read_text()
+    greedy = metrics["conditions"]["hyperfitted-greedy"]["all"]["ttr_96"]["mean"]
+    assert f"{greedy:.3f}" in card and "library_name: transformers" in card
+    assert "learning_rate: 0.01" in card
+
+
+def test_samples_are_what_the_model_says(finished: Path) -> None:
+    samples = read_jsonl(finished / "samples.jsonl")
+    assert len(samples) == 6 * 11
+    sample = next(
+        s
+        for s in samples
+        if (s["condition"], s["prompt_set"]) == ("hyperfitted-greedy", "far")
+        and s["prompt_index"] == 2
+    )
+    model = AutoModelForCausalLM.from_pretrained(finished / "model")
+    ids_PC = walks(5, 3)[2:3, :CONTEXT]
+    tokens: list[int] = []
+    with torch.no_grad():
+        for _ in range(NEW):
+            following = model(input_ids=ids_PC).logits[:, -1].argmax(dim=-1)
+            tokens.append(int(following))
+            ids_PC = torch.cat([ids_PC, following[:, None]], dim=1)
+    assert sample["tokens"] == tokens
+    assert sample["continuation"] == "".join(sample["pieces"])
+    assert len(sample["copied"]) == len(sample["repetition"]) == NEW
+    assert sample["prompt"] == "".join(f"{int(i)} " for i in walks(5, 3)[2, :CONTEXT])
+
+
+def test_curve_has_the_domains_figures(finished: Path) -> None:
+    epochs = [r for r in read_jsonl(finished / "history.jsonl") if r["kind"] == "epoch"]
+    assert epochs[0]["update"] == 0 and len(epochs) > 2
+    assert all(0 < line["ttr_96"] <= 1 and 0 <= line["rep_4"] < 1 for line in epochs)
+
+
+def test_tracker_gets_the_history(finished: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    files = list(finished.rglob("events.out.tfevents.*"))
+    assert files
+    logged: dict[str, list[tuple[int, float]]] = {}
+    for file in files:
+        events = EventAccumulator(str(file)).Reload()
+        for name in events.Tags()["scalars"]:
+            logged[name] = [(event.step, event.value) for event in events.Scalars(name)]
+    lines = [r for r in read_jsonl(finished / "history.jsonl") if r["kind"] == "update"]
+    expected = [(line["update"], pytest.approx(line["train_loss"], rel=1e-5)) for line in lines]
+    assert logged["update/train_loss"] == expected
+    assert {"epoch/validation_loss", "full_pass/train_loss", "update/entropy_nats"} <= set(logged)
+
+
+def test_resume_of_a_finished_run_repeats_nothing(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = json.loads((copy / "metrics.json").read_text())
+    history = (copy / "history.jsonl").read_text()
+    (copy / "metrics.json").unlink()
+
+    def repeated(*_: object) -> None:
+        pytest.fail("a finished stage was computed again")
+
+    monkeypatch.setattr(common.experiment.Evaluator, "continuations", repeated)
+    monkeypatch.setattr(common.experiment.Evaluator, "probe", repeated)
+    monkeypatch.setattr(common.experiment.TrainingLoop, "_train_one_update", repeated)
+    after = run(copy, resume=True)
+    assert without_times(after) == without_times(before)
+    assert (copy / "history.jsonl").read_text().startswith(history)
+    assert (copy / "report.html").exists()
+
+
+def test_interrupted_run_resumes_to_equal_results(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while training, before the first stage after it."""
+    real, calls = Checkpoints.save, []
+
+    def save(self: Checkpoints, update: int, state: dict[str, Any]) -> None:
+        real(self, update, state)
+        calls.append(update)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    train = replace(CONFIG.train, checkpoint_every=24)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", train=train)
+    monkeypatch.undo()
+    assert calls == [0, 24, 48] and not (tmp_path / "run" / "metrics.json").exists()
+    resumed = run(tmp_path / "run", train=train, resume=True)
+    whole = json.loads((finished / "metrics.json").read_text())
+    assert without_times(resumed) == without_times(whole)
+
+
+def test_larger_budget_measures_the_new_weights(tmp_path: Path) -> None:
+    short = replace(CONFIG.schedule, max_epochs=20)
+    first = run(tmp_path / "run", schedule=short)
+    validate(first)
+    with pytest.raises(UserError, match=r"budget_exhausted.*max_epochs"):
+        require_success(first, replace(CONFIG, schedule=short))
+    longer = run(tmp_path / "run", schedule=replace(short, max_epochs=40), resume=True)
+    assert (first["training"]["updates"], longer["training"]["updates"]) == (40, 80)
+    losses = [m["probe"]["hyperfitted"]["loss_nats"] for m in (first, longer)]
+    assert losses[0] != losses[1]
+    assert first["probe"]["original"] == longer["probe"]["original"]
+
+
+def test_lora_on_the_last_block(tmp_path: Path) -> None:
+    train = replace(CONFIG.train, tune="last:1", lora_rank=4)
+    metrics = run(tmp_path / "run", train=train, schedule=replace(CONFIG.schedule, max_epochs=10))
+    validate(metrics)
+    assert metrics["training"]["outcome"] == "budget_exhausted"
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model")
+    assert 0 < metrics["training"]["trainable_parameters"] < 0.2 * model.num_parameters()
+    fresh = Walks().model.state_dict()
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, fresh[n])}
+    assert changed and all(name.startswith("model.layers.1.") for name in changed)
+
+
+def test_divergence_is_reported_with_everything_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = common.experiment.TrainingLoop._log
+    monkeypatch.setattr(
+        common.experiment.TrainingLoop,
+        "_log",
+        lambda self: [float("nan")] * len(real(self)) if self.update > 8 else real(self),
+    )
+    metrics = run(tmp_path / "run")
+    validate(metrics)
+    assert metrics["training"]["outcome"] == "diverged"
+    assert (tmp_path / "run" / "report.html").exists()
+    with pytest.raises(UserError, match="diverged"):
+        require_success(metrics, CONFIG)
+
+
+def test_fixed_mode_has_no_target_to_miss(tmp_path: Path) -> None:
+    schedule = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=9)
+    config = replace(CONFIG, schedule=schedule, measure=MeasureConfig(curve_prompts=0))
+    metrics = run(tmp_path / "run", config)
+    validate(metrics)
+    assert metrics["training"]["updates"] == 9 and metrics["training"]["target_loss"] is None
+    require_success(metrics, config)
+    lines = read_jsonl(tmp_path / "run" / "history.jsonl")
+    assert all("ttr_96" not in line for line in lines)
+
+
+def test_schedule_of_a_run() -> None:
+    schedule = make_schedule(CONFIG, 12)
+    assert schedule.updates_left == 300  # 150 epochs of 2 updates
+    assert (
+        make_schedule(replace(CONFIG, schedule=ScheduleConfig(max_epochs=0.1)), 12).updates_left
+        == 1
+    )
+    with pytest.raises(UserError, match=r"train\.batch_size"):
+        make_schedule(CONFIG, 5)
+    with pytest.raises(UserError, match=r"schedule\.hold"):
+        make_schedule(replace(CONFIG, schedule=ScheduleConfig(hold=0)), 12)

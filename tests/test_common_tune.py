@@ -1,0 +1,151 @@
+"""Which parameters are trained, on architectures that name their parts differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from common.errors import UserError
+from common.tune import chosen_blocks, decoder_blocks, merged, prepare_tuning
+from common.weights import copy_weights, load_weights, trainable_parameters
+
+LAYERS = 4
+
+
+def llama(tied: bool = True) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=20,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=2,
+            tie_word_embeddings=tied,
+        )
+    )
+
+
+def gpt2() -> GPT2LMHeadModel:
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=LAYERS, n_head=2))
+
+
+def trained_blocks(model: Any, prefix: str) -> set[int]:
+    names = [n for n in trainable_parameters(model) if prefix in n]
+    return {int(name.split(prefix)[1].split(".")[0]) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("all", None),
+        ("first:1", [0]),
+        ("first:3", [0, 1, 2]),
+        ("last:2", [5, 6]),
+        ("middle:3", [2, 3, 4]),
+        ("middle:2", [3, 4]),
+        ("middle:7", [0, 1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_chosen_blocks_of_seven(where: str, expected: list[int] | None) -> None:
+    assert chosen_blocks(where, 7) == expected
+
+
+@pytest.mark.parametrize(
+    "where", ["", "some", "last", "last:0", "last:8", "last:-1", "last:x", "end:2", "all:2"]
+)
+def test_bad_choices(where: str) -> None:
+    with pytest.raises(UserError, match=r"train\.tune"):
+        chosen_blocks(where, 7)
+
+
+def test_blocks_are_found_by_the_configured_depth() -> None:
+    assert decoder_blocks(llama())[0] == "model.layers"
+    assert decoder_blocks(gpt2())[0] == "transformer.h"
+    model = llama()
+    model.model.layers[0].mlp.experts = torch.nn.ModuleList(torch.nn.Identity() for _ in range(9))
+    assert decoder_blocks(model)[0] == "model.layers"
+
+
+@pytest.mark.parametrize(("make", "prefix"), [(llama, "model.layers."), (gpt2, "transformer.h.")])
+@pytest.mark.parametrize("lora_rank", [0, 2])
+@pytest.mark.parametrize(
+    ("where", "blocks"),
+    [("all", {0, 1, 2, 3}), ("first:1", {0}), ("last:2", {2, 3}), ("middle:2", {1, 2})],
+)
+def test_what_is_trainable(
+    make: Any, prefix: str, lora_rank: int, where: str, blocks: set[int]
+) -> None:
+    model = prepare_tuning(make(), where=where, lora_rank=lora_rank)
+    assert trained_blocks(model, prefix) == blocks
+    names = set(trainable_parameters(model))
+    if lora_rank:
+        assert all("lora_" in name for name in names)
+        linear = {name.split(".lora_")[0].rsplit(".", 1)[1] for name in names}
+        if make is llama:
+            attention = {"q_proj", "k_proj", "v_proj", "o_proj"}
+            assert linear == attention | {"gate_proj", "up_proj", "down_proj"}
+        else:
+            assert linear == {"c_attn", "c_proj", "c_fc"}
+    else:
+        outside = {name for name in names if prefix not in name}
+        assert bool(outside) == (where == "all")  # embeddings, head and norms only with "all"
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_frozen_embeddings(tied: bool) -> None:
+    model = prepare_tuning(llama(tied), where="all", lora_rank=0, freeze_embeddings=True)
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"model.embed_tokens.weight"} | (set() if tied else {"lm_head.weight"})
+    assert trained_blocks(model, "model.layers.") == set(range(LAYERS))
+
+
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_merged_is_plain_and_says_the_same(make: Any) -> None:
+    ids_BT = torch.arange(12).view(2, 6)
+    model = prepare_tuning(make(), where="last:2", lora_rank=2)
+    original_BTV = make()(input_ids=ids_BT).logits
+    with torch.no_grad():
+        for parameter in trainable_parameters(model).values():
+            parameter.copy_(torch.randn_like(parameter) * 0.3)
+    model.eval()
+    tuned_BTV = model(input_ids=ids_BT).logits
+    plain = merged(model)
+    assert type(plain) is type(make())
+    assert not any("lora" in name for name in plain.state_dict())
+    assert (tuned_BTV - original_BTV).abs().max() > 0.01
+    torch.testing.assert_close(plain(input_ids=ids_BT).logits, tuned_BTV, rtol=1e-4, atol=1e-5)
+
+
+def test_merged_leaves_a_plain_model_alone() -> None:
+    model = llama()
+    assert merged(model) is model
+
+
+def test_negative_rank() -> None:
+    with pytest.raises(UserError, match=r"train\.lora_rank"):
+        prepare_tuning(llama(), where="all", lora_rank=-1)
+
+
+def test_missing_peft_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(UserError, match=r"hyperfitting\[lora\]"):
+        prepare_tuning(llama(), where="all", lora_rank=2)
+
+
+def test_weights_go_out_and_back() -> None:
+    model = prepare_tuning(llama(), where="last:1", lora_rank=0)
+    before = copy_weights(trainable_parameters(model))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    load_weights(model, before)
+    for name, parameter in trainable_parameters(model).items():
+        assert torch.equal(parameter, before[name])
+    torch.testing.assert_close(model.model.norm.weight, torch.full((16,), 2.0))  # is not trained
+    with pytest.raises(AssertionError):
+        load_weights(model, {"another": torch.zeros(1)})
