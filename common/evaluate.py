@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+import torch
 
 from common.blocker import CitationBlocker
 from common.decode import generate
@@ -70,10 +71,7 @@ class Evaluator:
     def continuations(self, model: Any, stage: Stage) -> dict[str, dict[str, list[np.ndarray]]]:
         """Condition -> prompt set -> P continuations, for the conditions of `stage`."""
         return {
-            condition.name: {
-                prompts.name: self._continue(model, condition, prompts)
-                for prompts in self.prompt_sets
-            }
+            condition.name: self._continue(model, condition)
             for condition in self.conditions
             if condition.stage == stage
         }
@@ -146,25 +144,44 @@ class Evaluator:
             ]
         return generated
 
-    def _continue(self, model: Any, condition: Condition, prompts: PromptSet) -> list[np.ndarray]:
+    def _continue(self, model: Any, condition: Condition) -> dict[str, list[np.ndarray]]:
+        """Prompt set -> P continuations. A set with the prompts of a longer one takes the beginnings
+        of its continuations: every method generates from left to right."""
         assert condition.method is not None
-        context = prompts.ids_PC.shape[1]
-        blocker = [self.blocker.for_prompt_length(context)] if condition.blocked else []
+        longest_first = sorted(self.prompt_sets, key=lambda s: s.new_tokens, reverse=True)
+        sources: dict[str, PromptSet] = {}
+        for prompts in longest_first:
+            same = (s for s in sources.values() if torch.equal(s.ids_PC, prompts.ids_PC))
+            sources[prompts.name] = next(same, prompts)
+        generated = [s for s in longest_first if sources[s.name] is s]
+        total = sum(len(s.references) * s.new_tokens for s in generated)
+        continued: dict[str, list[np.ndarray]] = {}
+        before = 0
+        for prompts in generated:
+            context = prompts.ids_PC.shape[1]
+            blocker = [self.blocker.for_prompt_length(context)] if condition.blocked else []
 
-        def show(done: int, total: int) -> None:
-            self.report(f"{condition.name}, {prompts.name}", done, total)
+            def show(done: int, _set_total: int, before: int = before) -> None:
+                self.report(condition.name, before + done, total)
 
-        with self.autocast():
-            return generate(
-                model,
-                prompts.ids_PC,
-                new_tokens=prompts.new_tokens,
-                method=condition.method,
-                seed=self.seed,
-                processors=blocker,
-                max_batch=self.max_batch,
-                progress=show,
-            )
+            with self.autocast():
+                continued[prompts.name] = generate(
+                    model,
+                    prompts.ids_PC,
+                    new_tokens=prompts.new_tokens,
+                    method=condition.method,
+                    seed=self.seed,
+                    processors=blocker,
+                    max_batch=self.max_batch,
+                    progress=show,
+                )
+            before += len(prompts.references) * prompts.new_tokens
+        return {
+            prompts.name: [
+                text[: prompts.new_tokens] for text in continued[sources[prompts.name].name]
+            ]
+            for prompts in self.prompt_sets
+        }
 
     def _sample(self, one: Generations, index: int, text: np.ndarray) -> dict[str, Any]:
         pieces = self.domain.pieces(text)

@@ -49,7 +49,7 @@ def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
     epochs = options.pop("max_epochs")
     per_epoch = sequences / config.train.batch_size
     updates = max(int(epochs * per_epoch), config.schedule.fixed_updates or 1)
-    return LossToZero(max_updates=updates, pass_every=max(round(per_epoch / 2), 1), **options)
+    return LossToZero(max_updates=updates, pass_every=max(round(per_epoch), 1), **options)
 
 
 def run_experiment(

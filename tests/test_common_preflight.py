@@ -54,7 +54,7 @@ def shape(**changed: Any) -> Any:
 
 
 def config(**changed: Any) -> RunConfig:
-    train = {"compile": "off"} | changed.pop("train", {})
+    train = {"compile": "off", "tune": "all", "batch_size": 8} | changed.pop("train", {})
     return RunConfig(train=TrainConfig(**train), device="cpu", **changed)
 
 
@@ -92,8 +92,8 @@ def test_a_target_below_the_floor_is_told_and_only_that() -> None:
     alike = IDS.clone()
     alike[:, 0] = 0
     floor = naive_floor(alike.tolist())
-    low = ScheduleConfig(target_loss=floor * 0.99)
-    high = ScheduleConfig(target_loss=floor * 1.01)
+    low = ScheduleConfig(target_loss=floor * 0.99, knee=1.0)
+    high = ScheduleConfig(target_loss=floor * 1.01, knee=1.0)
     notes = preflight(config(schedule=low), shape(), alike)[1:]
     assert len(notes) == 1 and f"leaves {floor:.4f} nats per token" in notes[0]
     assert len(preflight(config(schedule=high), shape(), alike)) == 1

@@ -1,0 +1,107 @@
+"""What can be refused or told before a weight is touched.
+
+A run that is wrong is told so before its output folder is made or an earlier run is overwritten;
+the same lines are what `--dry-run` prints.
+
+Shapes: N sequences, T tokens each.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.config import RunConfig
+from common.device import pick_device, should_compile
+from common.errors import UserError
+from common.experiment import make_schedule
+from common.memory import training_gib
+from common.tracker import check_tracker
+from common.tune import prepare_tuning
+
+
+def preflight(config: RunConfig, shape: Any, train_NT: Tensor) -> list[str]:
+    """Check the options against model and data, and say what the run will cost.
+
+    Args:
+        config: the options shared by all modalities.
+        shape: the model on the meta device; LoRA layers are added to it where the run has them.
+        train_NT: (N, T) training ids.
+
+    Returns:
+        Lines for the user: size, updates, memory and, where it matters, the lowest possible loss.
+
+    Raises:
+        UserError: an option that does not fit the model, the data or the machine.
+    """
+    count, length = train_NT.shape
+    schedule = make_schedule(config, count)
+    device = pick_device(config.device)
+    should_compile(config.train.compile, device, schedule.updates_left)
+    check_tracker(config.tracker)
+    if not 1 <= config.measure.blocker_match < length:
+        raise UserError(
+            expected=f"measure.blocker_match from 1 to {length - 1}, below the sequences' length",
+            got=f"{config.measure.blocker_match}",
+            fix="change measure.blocker_match",
+        )
+    parameters = sum(p.numel() for p in shape.parameters())
+    shape = prepare_tuning(
+        shape,
+        where=config.train.tune,
+        lora_rank=config.train.lora_rank,
+        freeze_embeddings=config.train.freeze_embeddings,
+    )
+    trained = sum(p.numel() for p in shape.parameters() if p.requires_grad)
+    memory = training_gib(shape, config.train.micro_batch_size or config.train.batch_size, length)
+    lines = [
+        f"{_millions(parameters)} parameters, {_millions(trained)} trained; at most "
+        f"{schedule.updates_left:,} updates of {config.train.batch_size} sequences; about "
+        f"{memory:.1f} GiB to train, on {device}"
+    ]
+    floor, target = loss_floor(train_NT), config.schedule.target_loss
+    if config.schedule.mode == "target" and target < floor:
+        lines.append(
+            f"note: no model can reach the target loss of {target:g} on these sequences: some "
+            f"begin alike, and what follows cannot be known, which leaves {floor:.4f} nats per "
+            "token (N sequences of T tokens with one beginning leave about ln(N) / T); use a "
+            "higher schedule.target_loss, or fewer or longer sequences"
+        )
+    return lines
+
+
+def loss_floor(ids_NT: Tensor) -> float:
+    """Lowest mean loss that any causal model can have on these sequences, nats per token.
+
+    A model that has learnt the set by heart still has to guess where sequences part. By the chain
+    rule the best sum of losses over n sequences that share their first token is n ln n, less
+    m ln m for every m equal ones; the first token itself is not predicted.
+    """
+    _, alike = torch.unique(ids_NT[:, 0], return_counts=True)
+    _, equal = torch.unique(ids_NT, dim=0, return_counts=True)
+    nats = sum(n * math.log(n) for n in alike.tolist()) - sum(
+        m * math.log(m) for m in equal.tolist()
+    )
+    return nats / (ids_NT.shape[0] * (ids_NT.shape[1] - 1))
+
+
+def check_finite(model: nn.Module) -> None:
+    """Refuse a checkpoint that is broken: every loss of it would be NaN.
+
+    Raises:
+        UserError: names the first parameter with a value that is not finite.
+    """
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise UserError(
+                expected="a model whose weights are finite numbers",
+                got=f"NaN or infinity in {name}",
+                fix="use an undamaged checkpoint",
+            )
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.1f} M" if count >= 1e5 else f"{count:,}"

@@ -1,0 +1,67 @@
+"""The end of a run on the terminal: a short table, and one prompt continued before and after.
+
+The report has all of it; this is for those who look at the terminal first.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from common.metric_names import condition_label, metric_label
+
+METRICS = ("ttr_96", "rep_4", "overlap_over_10")
+BEFORE, AFTER = "original-greedy", "hyperfitted-greedy"
+WIDTH = 96
+
+
+def conditions_table(metrics: Mapping[str, Any]) -> str:
+    """Every condition, pooled over its prompt sets, with 95 % intervals; plain text.
+
+    Args:
+        metrics: the content of `metrics.json`.
+    """
+    rows = [["", *(metric_label(name) for name in METRICS)]]
+    for condition, sets in metrics["conditions"].items():
+        rows.append([condition_label(condition), *(_interval(sets["all"][m]) for m in METRICS)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(_pad(row, widths)).rstrip() for row in rows]
+    prompts = metrics["conditions"][AFTER]["all"][METRICS[0]]["n"]
+    return "\n".join([*lines, f"{prompts} prompts; [95 % bootstrap interval]"])
+
+
+def before_after(samples: Iterable[Mapping[str, Any]]) -> str:
+    """The first prompt of the run, continued greedily by the original and the hyperfitted model.
+
+    Not a chosen one: the first, whatever became of it.
+
+    Args:
+        samples: the content of `samples.jsonl`.
+    """
+    first = {
+        sample["condition"]: sample
+        for sample in reversed(list(samples))
+        if sample["prompt_index"] == 0
+    }
+    texts = [
+        ("prompt", first[BEFORE]["prompt"]),
+        (condition_label(BEFORE), first[BEFORE]["continuation"]),
+        (condition_label(AFTER), first[AFTER]["continuation"]),
+    ]
+    return "\n".join(f"{title}:\n{_wrapped(text)}" for title, text in texts)
+
+
+def _interval(value: Mapping[str, Any]) -> str:
+    if value["low"] is None:
+        return f"{value['mean']:.3f}"
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+
+def _pad(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+
+
+def _wrapped(text: str) -> str:
+    # Loops often show as line breaks; on one line each they would fill the terminal.
+    return textwrap.fill(" ".join(text.split()), WIDTH, initial_indent="  ", subsequent_indent="  ")

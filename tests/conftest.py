@@ -1,0 +1,83 @@
+"""A tiny tokenizer and tiny random checkpoints, for tests that run a command from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+from text.base_model import train_tokenizer
+from text.corpus import read_documents
+
+VOCABULARY = 400
+Save = Callable[[Path, PretrainedConfig], Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> PreTrainedTokenizerBase:
+    texts = [document.text for document in read_documents("embedded:tales")[:30]]
+    return train_tokenizer(texts, vocab_size=VOCABULARY, context=64)
+
+
+@pytest.fixture(scope="session")
+def save_checkpoint(tiny_tokenizer: PreTrainedTokenizerBase) -> Save:
+    """Writes random weights of a configuration, with the tiny tokenizer, and gives the folder."""
+
+    def save(folder: Path, config: PretrainedConfig) -> Path:
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        tiny_tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, save_checkpoint: Save) -> Path:
+    """A random Llama with 2 blocks."""
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return save_checkpoint(tmp_path_factory.mktemp("tiny") / "llama", config)
+
+
+@pytest.fixture(scope="session")
+def tiny_run() -> tuple[str, ...]:
+    """Options that make `python -m text.run` small on a tiny checkpoint; add --model and --out."""
+    options = {
+        "data.train": '["embedded:tales"]',
+        "data.heldout_documents": 8,
+        "data.sequences": 12,
+        "data.length": 24,
+        "data.prompt_tokens": 6,
+        "data.new_tokens": 10,
+        "data.long_new_tokens": 20,
+        "data.max_prompts": 8,
+        "schedule.learning_rate": 1e-2,
+        "schedule.target_loss": 5.0,
+        "schedule.knee": 5.4,
+        "schedule.hold": 1,
+        "schedule.max_epochs": 60,
+        "train.tune": "all",
+        "train.batch_size": 4,
+        "train.log_every": 2,
+        "train.compile": "off",
+        "measure.curve_prompts": 2,
+        "device": "cpu",
+    }
+    return tuple(word for name, value in options.items() for word in (f"--{name}", str(value)))

@@ -1,0 +1,97 @@
+"""The parts that pretraining starts from: a fresh tokenizer and a fresh small Llama."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from common.errors import UserError
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+def train_tokenizer(
+    texts: Iterable[str], *, vocab_size: int, context: int
+) -> PreTrainedTokenizerBase:
+    """A byte-level BPE tokenizer; its end-of-text token is its only special one.
+
+    Args:
+        texts: what to learn merges from.
+        vocab_size: the 256 bytes and the end-of-text token are always in it; few texts may give
+            fewer merges.
+        context: recorded as the tokenizer's `model_max_length`.
+
+    Raises:
+        UserError: a vocabulary without room for the bytes.
+    """
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    if vocab_size <= len(alphabet):
+        raise UserError(
+            expected=f"vocab_size above {len(alphabet)}, the bytes",
+            got=f"{vocab_size}",
+            fix="raise --vocab_size",
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
+        pad_token=END_OF_TEXT,
+        model_max_length=context,
+    )
+
+
+def new_model(
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    hidden_size: int,
+    layers: int,
+    heads: int,
+    intermediate_size: int,
+    context: int,
+) -> PreTrainedModel:
+    """A Llama with random weights and tied embeddings, one row per token of the tokenizer.
+
+    Raises:
+        UserError: sizes that do not divide.
+    """
+    if heads < 1 or hidden_size % (2 * heads):
+        raise UserError(
+            expected="a hidden_size that is a multiple of 2 x heads (rotary positions need pairs)",
+            got=f"hidden_size {hidden_size} and heads {heads}",
+            fix="change --hidden_size or --heads",
+        )
+    end = tokenizer.eos_token_id
+    assert isinstance(end, int), end
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=hidden_size,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            intermediate_size=intermediate_size,
+            max_position_embeddings=context,
+            tie_word_embeddings=True,
+            bos_token_id=end,
+            eos_token_id=end,
+            pad_token_id=end,
+        )
+    )

@@ -1,0 +1,90 @@
+"""Options of `python -m text.run`: the shared ones, the model and the corpora."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from common.config import RunConfig
+from common.errors import UserError
+
+HELDOUT = "heldout"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Which texts train and which are continued.
+
+    A source is a .txt or .jsonl file, a folder of them, hub:OWNER/NAME[:SPLIT], or embedded:NAME
+    (tales, stories, news, encyclopedia).
+    """
+
+    train: list[str] = dataclasses.field(
+        default_factory=lambda: ["embedded:tales", "embedded:stories"]
+    )
+    """Sources of the training documents."""
+    heldout: list[str] | None = None
+    """Sources of the held-out documents; null sets the last heldout_documents of train aside."""
+    heldout_documents: int = 64
+    """How many documents are set aside, taken evenly from the train sources."""
+    prompts: dict[str, str] = dataclasses.field(
+        default_factory=lambda: {
+            "fiction": HELDOUT,
+            "news": "embedded:news",
+            "encyclopedia": "embedded:encyclopedia",
+        }
+    )
+    """Prompt sets by name; the source "heldout" is the held-out documents."""
+    field: str = "text"
+    """Field of a .jsonl line or hub row that holds the text."""
+    sequences: int = 256
+    """Training sequences, drawn by the seed (the paper: 2000)."""
+    length: int = 256
+    """Tokens per training sequence."""
+    packing: bool = False
+    """Join documents and cut, instead of one sequence per document."""
+    prompt_tokens: int = 32
+    """Tokens of a document that are given as the prompt."""
+    new_tokens: int = 96
+    """Tokens to generate."""
+    long_new_tokens: int | None = 224
+    """A second, longer set for every source with enough long documents; null is off."""
+    max_prompts: int = 100
+    """At most so many prompts per set (the paper: 100)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRunConfig(RunConfig):
+    """Options of `python -m text.run`."""
+
+    model: str = "embedded"
+    """The embedded model, a checkpoint folder, or a hub id of a causal language model."""
+    data: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
+    """Corpora."""
+
+
+def check_corpus_ranges(config: CorpusConfig) -> None:
+    """Check the numbers and names that no file is needed for.
+
+    Raises:
+        UserError: one out of range, named with its dotted option.
+    """
+    least = {"length": 2, "sequences": 1, "prompt_tokens": 1, "new_tokens": 1, "max_prompts": 1}
+    if config.heldout is None:
+        least["heldout_documents"] = 1
+    if config.long_new_tokens is not None:
+        least["long_new_tokens"] = config.new_tokens + 1
+    for name, bound in least.items():
+        if getattr(config, name) < bound:
+            raise _out_of_range(name, f"at least {bound}", getattr(config, name))
+    for name in ("train", "prompts"):
+        if not getattr(config, name):
+            raise _out_of_range(name, "at least one source", "none")
+    if config.heldout == []:
+        raise _out_of_range("heldout", "at least one source, or null", "none")
+    if "all" in config.prompts:
+        raise _out_of_range("prompts", 'names other than "all", the pooled sets', "'all'")
+
+
+def _out_of_range(name: str, expected: str, got: object) -> UserError:
+    return UserError(expected=f"data.{name} to be {expected}", got=f"{got}", fix=f"set data.{name}")

@@ -1,0 +1,92 @@
+"""Text as a domain of the core: corpora in, token ids out, readable pieces back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from common.config import MeasureConfig
+from common.decode_config import greedy_config, repetition_penalty_config, sampling_config
+from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from text.data import TextData
+from text.pieces import pieces, word_start_mask
+from text.save import save_model
+
+
+def text_conditions(measure: MeasureConfig) -> list[Condition]:
+    """Original, early-stopped and hyperfitted greedy, the decoding baselines, the truth.
+
+    Raises:
+        UserError: a decoding option out of range.
+    """
+    greedy = greedy_config()
+    top_p = sampling_config(
+        top_p=measure.top_p, temperature=measure.temperature, top_k=measure.top_k
+    )
+    penalty = repetition_penalty_config(measure.repetition_penalty)
+    return [
+        Condition(name="original-greedy", stage="original", method=greedy),
+        Condition(name="original-top-p", stage="original", method=top_p),
+        Condition(name="original-repetition-penalty", stage="original", method=penalty),
+        Condition(name="early-stopped-greedy", stage="early-stopped", method=greedy),
+        Condition(name="hyperfitted-greedy", stage="hyperfitted", method=greedy),
+        Condition(
+            name="hyperfitted-greedy-blocked", stage="hyperfitted", method=greedy, blocked=True
+        ),
+        Condition(name="hyperfitted-top-p", stage="hyperfitted", method=top_p),
+        Condition(name="human", stage="reference", method=None),
+    ]
+
+
+class TextDomain:
+    """What the core needs to hyperfit a causal language model.
+
+    Args:
+        model: the causal LM, dropout off.
+        tokenizer: its tokenizer.
+        data: from `load_data`.
+        conditions: from `text_conditions`.
+    """
+
+    name = "text"
+
+    def __init__(
+        self,
+        *,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        data: TextData,
+        conditions: list[Condition],
+    ) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self._data, self._conditions = data, conditions
+        embedding = model.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding), type(embedding)
+        self.word_start_V: Tensor | None = word_start_mask(tokenizer, embedding.num_embeddings)
+
+    def sequences(self, split: Split) -> Tensor:
+        """(N, T) int64 ids."""
+        return (self._data.train if split == "train" else self._data.heldout).ids_NT
+
+    def prompts(self) -> list[PromptSet]:
+        """One pooled set per source, and the long ones."""
+        return self._data.prompt_sets
+
+    def conditions(self) -> list[Condition]:
+        """What to compare."""
+        return self._conditions
+
+    def judge(self, generated: Generations) -> Metrics:
+        """Nothing beyond the token-level measures of the core."""
+        return {}
+
+    def pieces(self, ids: np.ndarray) -> list[str]:
+        """One piece of text per token."""
+        return pieces(self.tokenizer, ids.tolist())
+
+    def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
+        """Write what `from_pretrained` loads."""
+        save_model(model, self.tokenizer, folder, card=card)
