@@ -1,0 +1,163 @@
+"""The phenomenon over several seeds: what `python -m text.run` measured, run by run and together.
+
+    for seed in 0 1 2; do python -m text.run --seed $seed --out runs/text/seed$seed; done
+    python -m benchmarks.seeds runs/text/seed0 runs/text/seed1 runs/text/seed2 --out FILE.json
+
+Reads finished run folders, checks that they differ in their seed alone, and prints for each
+condition the pooled figures of every run, their mean and their range. Ratios are taken within a
+run. The JSON it writes holds everything it printed and where it came from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import UserError, run_cli
+from common.files import atomic_write_text
+from common.record import RunFolder
+
+METRICS = ("ttr_96", "rep_4", "overlap_tokens", "overlap_max", "overlap_over_10", "self_bleu_4")
+MAY_DIFFER = ("seed", "out", "name", "overwrite", "resume", "json")
+
+
+def load(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """`metrics.json` of every folder, with its configuration under "config".
+
+    Raises:
+        UserError: a folder without a finished run, configurations that differ in more than the
+            seed, or a seed that comes twice.
+    """
+    runs = []
+    for folder in folders:
+        run = RunFolder(folder)
+        metrics = run.read_metrics()
+        runs.append(metrics | {"config": yaml.safe_load(run.config.read_text(encoding="utf-8"))})
+    settings = [{k: v for k, v in run["config"].items() if k not in MAY_DIFFER} for run in runs]
+    for folder, other in zip(folders[1:], settings[1:], strict=True):
+        changed = sorted(key for key in other if other[key] != settings[0].get(key))
+        if changed:
+            raise UserError(
+                expected="runs that differ in their seed alone",
+                got=f"{folder} and {folders[0]} differing in {', '.join(changed)}",
+                fix="compare runs of one configuration",
+            )
+    seeds = [run["config"]["seed"] for run in runs]
+    if len(set(seeds)) < len(seeds):
+        raise UserError(expected="one run per seed", got=f"seeds {seeds}", fix="leave doubles out")
+    return runs
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and range over runs, with the values themselves."""
+    return {
+        "mean": statistics.mean(values),
+        "min": min(values),
+        "max": max(values),
+        "values": list(values),
+    }
+
+
+def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Conditions, sharpness, training and the ratios within each run."""
+
+    def pooled(run: dict[str, Any], condition: str, metric: str) -> float:
+        return run["conditions"][condition]["all"][metric]["mean"]
+
+    def ratio(metric: str, over: str, under: str) -> dict[str, Any]:
+        below = [pooled(run, under, metric) for run in runs]
+        return spread(
+            [
+                pooled(run, over, metric) / value if value else float("inf")
+                for run, value in zip(runs, below, strict=True)
+            ]
+        )
+
+    probes = [run["probe"] for run in runs]
+    greedy = "hyperfitted-greedy"
+    return {
+        "n_prompts": runs[0]["conditions"][greedy]["all"]["ttr_96"]["n"],
+        "conditions": {
+            condition: {
+                metric: spread([pooled(run, condition, metric) for run in runs])
+                | {"intervals": [run["conditions"][condition]["all"][metric] for run in runs]}
+                for metric in METRICS
+            }
+            for condition in runs[0]["conditions"]
+        },
+        "ratios": {
+            "ttr_96, hyperfitted greedy / original greedy": ratio(
+                "ttr_96", greedy, "original-greedy"
+            ),
+            "rep_4, original greedy / hyperfitted greedy": ratio(
+                "rep_4", "original-greedy", greedy
+            ),
+            "held-out entropy, hyperfitted / original": spread(
+                [p["hyperfitted"]["entropy_nats"] / p["original"]["entropy_nats"] for p in probes]
+            ),
+            "held-out top-1 mass, hyperfitted / original": spread(
+                [p["hyperfitted"]["top1_mass"] / p["original"]["top1_mass"] for p in probes]
+            ),
+        },
+        "ttr_96 moved by the blocker": spread(
+            [
+                abs(pooled(run, f"{greedy}-blocked", "ttr_96") - pooled(run, greedy, "ttr_96"))
+                for run in runs
+            ]
+        ),
+        "training": {
+            key: spread([run["training"][key] for run in runs])
+            for key in ("final_loss", "updates", "epochs", "seconds", "total_seconds")
+        },
+        "outcomes": [run["training"]["outcome"] for run in runs],
+        "provenance": [run["provenance"] for run in runs],
+        "config": runs[0]["config"],
+    }
+
+
+def table(summary: dict[str, Any]) -> str:
+    """The pooled figures as Markdown: mean over runs, range in brackets."""
+    lines = [
+        "| condition | " + " | ".join(METRICS) + " |",
+        "|---" * (len(METRICS) + 1) + "|",
+    ]
+    for condition, metrics in summary["conditions"].items():
+        cells = [
+            f"{m['mean']:.3f} [{m['min']:.3f}, {m['max']:.3f}]"
+            for m in (metrics[metric] for metric in METRICS)
+        ]
+        lines.append(f"| {condition} | " + " | ".join(cells) + " |")
+    lines.append("")
+    figures = summary["ratios"] | {
+        "ttr_96 moved by the blocker": summary["ttr_96 moved by the blocker"]
+    }
+    figures |= {f"training {name}": value for name, value in summary["training"].items()}
+    lines += [
+        f"{name}: {value['mean']:.3f} [{value['min']:.3f}, {value['max']:.3f}]"
+        for name, value in figures.items()
+    ]
+    lines.append(f"outcomes: {', '.join(summary['outcomes'])}; prompts: {summary['n_prompts']}")
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, help="finished run folders")
+    parser.add_argument("--out", type=Path, help="also write the summary as JSON")
+    options = parser.parse_args(argv)
+    summary = summarise(load(options.folders))
+    print(table(summary))
+    if options.out:
+        atomic_write_text(options.out, json.dumps(summary, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
