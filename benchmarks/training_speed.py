@@ -181,7 +181,8 @@ def summarize(turns: dict[str, list[Turn]], *, tokens_per_update: int) -> dict[s
     for name, (over, under, bar) in RATIOS.items():
         if under in rates:
             found = ratio(over, under)
-            ratios[name] = found | {"bar": bar, "met": bar is None or found["median"] >= bar}
+            met = None if bar is None else found["median"] >= bar
+            ratios[name] = found | {"bar": bar, "met": met}
     probe = ratio("ours-without-probe", "ours", less=1.0)
     ratios["probe_cost"] = probe | {"bar": PROBE_BAR, "met": probe["median"] <= PROBE_BAR}
     threads = {of_arm[-1].threads for of_arm in turns.values()}

@@ -34,8 +34,8 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 class ScheduleConfig:
     """When the rate falls and when the run ends (losses in nats per token)."""
 
-    learning_rate: float = 1.4e-3
-    """Rate of the descent, chosen for the embedded model. Billions of parameters want about 1e-6."""
+    learning_rate: float = 1e-3
+    """Rate of the descent, for the embedded model. Billions of parameters want about 1e-6."""
     target_loss: float = 0.05
     """Training loss, of a full pass in eval mode, at which the run is done."""
     hold: int = 2
@@ -48,8 +48,8 @@ class ScheduleConfig:
     """Updates of the fixed mode (the paper: 5000)."""
     pass_margin: float = 1.2
     """A full pass is due once the smoothed loss is below this multiple of the target."""
-    knee: float = 0.07
-    """Smoothed loss below which the rate falls with the loss."""
+    knee: float | None = None
+    """Smoothed loss below which the rate falls with the loss; null is 1.4 times the target."""
     min_rate_factor: float = 0.5
     """How far the rate may fall."""
     warmup_updates: int = 0

@@ -48,6 +48,10 @@ class Evaluator:
     ) -> None:
         self.domain, self.seed = domain, seed
         self.prompt_sets = domain.prompts()
+        pooled = [s for s in self.prompt_sets if s.pooled]
+        self._pooled = pool(
+            [Generations(condition="", prompts=s, continuations=[]) for s in pooled]
+        ).prompts
         self.conditions = domain.conditions()
         training = [row.numpy() for row in domain.sequences("train").cpu()]
         self.training = TrainingStatistics(training)
@@ -61,10 +65,15 @@ class Evaluator:
         self.autocast, self.report = autocast, report
 
     def probe(self, head: LogitsHead) -> dict[str, Any]:
-        """Sharpness on held-out sequences, as JSON."""
+        """Sharpness on the true continuations of the pooled prompts, as JSON."""
+        human = self._pooled
+        references_PN = torch.from_numpy(np.stack(human.references))
         with self.autocast():
             probed = probe_sequences(
-                head, self.domain.sequences("heldout"), batch_size=self.probe_batch
+                head,
+                torch.cat([human.ids_PC.cpu(), references_PN], dim=1),
+                batch_size=self.probe_batch,
+                start=human.ids_PC.shape[1],
             )
         return probed.to_json()
 
@@ -93,8 +102,7 @@ class Evaluator:
 
     def curve_prompts(self, count: int) -> PromptSet:
         """`count` prompts spread evenly over the pooled ones."""
-        sets = [s for s in self.prompt_sets if s.pooled]
-        every = pool([Generations(condition="", prompts=s, continuations=[]) for s in sets]).prompts
+        every = self._pooled
         rows = np.linspace(0, len(every.ids_PC) - 1, min(count, len(every.ids_PC))).astype(int)
         return PromptSet(
             name="curve",
@@ -145,8 +153,11 @@ class Evaluator:
         return generated
 
     def _continue(self, model: Any, condition: Condition) -> dict[str, list[np.ndarray]]:
-        """Prompt set -> P continuations. A set with the prompts of a longer one takes the beginnings
-        of its continuations: every method generates from left to right."""
+        """Prompt set -> P continuations.
+
+        A set with the prompts of a longer one takes the beginnings of its continuations: every
+        method generates from left to right.
+        """
         assert condition.method is not None
         longest_first = sorted(self.prompt_sets, key=lambda s: s.new_tokens, reverse=True)
         sources: dict[str, PromptSet] = {}

@@ -38,6 +38,10 @@ from common.tune import merged, prepare_tuning
 from common.weights import copy_weights, load_weights, trainable_parameters
 
 
+# Later is faster: measured between 1.4 and 10 times the target, the rate hardly rattles above 1.4.
+KNEE_OVER_TARGET = 1.4
+
+
 def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
     """The loss-to-zero schedule of a run over `sequences` training sequences.
 
@@ -47,6 +51,8 @@ def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
     check_ranges(config, sequences=sequences)
     options = asdict(config.schedule)
     epochs = options.pop("max_epochs")
+    if options["knee"] is None:
+        options["knee"] = KNEE_OVER_TARGET * config.schedule.target_loss
     per_epoch = sequences / config.train.batch_size
     updates = max(int(epochs * per_epoch), config.schedule.fixed_updates or 1)
     return LossToZero(max_updates=updates, pass_every=max(round(per_epoch), 1), **options)

@@ -7,8 +7,10 @@ are skewed and bounded; jackknife where resampling itself would change what is m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -96,3 +98,10 @@ def jackknife(value: float, leave_one_out: ArrayLike, *, level: float = 0.95) ->
 def point(value: float, n: int) -> Interval:
     """A number that has no interval, e.g. a maximum: `low` and `high` are None."""
     return Interval(float(value), None, None, n)
+
+
+def in_words(value: Mapping[str, Any]) -> str:
+    """ "0.612 [0.598, 0.625]" from the JSON form of an interval; the mean alone without one."""
+    if value["low"] is None:
+        return f"{value['mean']:.3f}"
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.config import RunConfig, to_yaml
+from common.intervals import in_words
 
 _CARD = """---
 library_name: transformers
@@ -53,14 +54,8 @@ def model_card(metrics: dict[str, Any], config: RunConfig) -> str:
         updates=training["updates"],
         n=after["ttr_96"]["n"],
         rows="\n".join(
-            f"| {label} | {_with_interval(before[key])} | {_with_interval(after[key])} |"
+            f"| {label} | {in_words(before[key])} | {in_words(after[key])} |"
             for key, label in _ROWS.items()
         ),
         settings=to_yaml(config),
     )
-
-
-def _with_interval(value: dict[str, Any]) -> str:
-    if value["low"] is None:
-        return f"{value['mean']:.3f}"
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

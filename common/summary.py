@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from common.intervals import in_words
 from common.metric_names import condition_label, metric_label
 
 METRICS = ("ttr_96", "rep_4", "overlap_over_10")
@@ -24,7 +25,7 @@ def conditions_table(metrics: Mapping[str, Any]) -> str:
     """
     rows = [["", *(metric_label(name) for name in METRICS)]]
     for condition, sets in metrics["conditions"].items():
-        rows.append([condition_label(condition), *(_interval(sets["all"][m]) for m in METRICS)])
+        rows.append([condition_label(condition), *(in_words(sets["all"][m]) for m in METRICS)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_pad(row, widths)).rstrip() for row in rows]
     prompts = metrics["conditions"][AFTER]["all"][METRICS[0]]["n"]
@@ -50,12 +51,6 @@ def before_after(samples: Iterable[Mapping[str, Any]]) -> str:
         (condition_label(AFTER), first[AFTER]["continuation"]),
     ]
     return "\n".join(f"{title}:\n{_wrapped(text)}" for title, text in texts)
-
-
-def _interval(value: Mapping[str, Any]) -> str:
-    if value["low"] is None:
-        return f"{value['mean']:.3f}"
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 def _pad(row: Sequence[str], widths: Sequence[int]) -> list[str]:

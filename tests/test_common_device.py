@@ -8,6 +8,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+import common.device
 from common.device import (
     COMPILE_FROM_UPDATES,
     computes_in_bf16,
@@ -84,6 +85,7 @@ def test_missing_tracker(monkeypatch: pytest.MonkeyPatch, tracker: str) -> None:
 
 
 def test_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common.device, "computes_in_bf16", lambda device: device.type == "cpu")
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if name == "c++" else None)
     assert should_compile("on", CPU, 1)
     assert not should_compile("off", CPU, 10**6)

@@ -22,6 +22,7 @@ from common.decode import stream
 from common.decode_config import greedy_config, sampling_config
 from common.device import pick_device
 from common.errors import UserError, run_cli
+from common.quiet import quiet_transformers
 from text.model import check_fits, check_tokenizer_fits, load_model, load_tokenizer, meta_model
 from text.pieces import stream_pieces
 
@@ -58,6 +59,7 @@ class GenerateConfig:
 
 def main(argv: list[str]) -> int:
     config = parse(GenerateConfig, argv, prog=PROG, description=__doc__ or "")
+    quiet_transformers()
     if config.new_tokens < 1:
         raise UserError(
             expected="new_tokens of at least 1", got=str(config.new_tokens), fix="ask for more"

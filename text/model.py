@@ -124,7 +124,7 @@ def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     embedding = model.get_input_embeddings()
     assert isinstance(embedding, nn.Embedding), type(embedding)
     rows = embedding.num_embeddings
-    probed = max(tokenizer(PROBE_TEXT)["input_ids"], default=0)
+    probed = max(tokenizer(PROBE_TEXT, verbose=False)["input_ids"], default=0)
     largest = max(len(tokenizer) - 1, probed)
     if largest >= rows:
         raise UserError(

@@ -1,0 +1,85 @@
+"""The summary over seeds, on run folders written by the test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmarks.seeds import METRICS, load, main, summarise
+from common.errors import UserError, run_cli
+
+CONDITIONS = ("original-greedy", "hyperfitted-greedy", "hyperfitted-greedy-blocked")
+
+
+def interval(mean: float) -> dict[str, Any]:
+    return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "n": 40}
+
+
+def write_run(folder: Path, seed: int, *, ttr: tuple[float, float, float], **config: Any) -> Path:
+    folder.mkdir()
+    metrics = {
+        "schema": 1,
+        "domain": "text",
+        "training": {
+            "outcome": "reached",
+            "final_loss": 0.04,
+            "updates": 100 + seed,
+            "epochs": 10.0,
+            "seconds": 60.0,
+            "total_seconds": 90.0,
+        },
+        "probe": {
+            "original": {"entropy_nats": 4.0, "top1_mass": 0.25},
+            "hyperfitted": {"entropy_nats": 2.0 + seed, "top1_mass": 0.5},
+        },
+        "conditions": {
+            condition: {"all": {name: interval(value) for name in METRICS}}
+            for condition, value in zip(CONDITIONS, ttr, strict=True)
+        },
+        "provenance": {"seed": seed},
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"seed": seed, "model": "m"} | config))
+    return folder
+
+
+def test_ratios_are_taken_within_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [
+        write_run(tmp_path / "a", 0, ttr=(0.2, 0.6, 0.58)),
+        write_run(tmp_path / "b", 1, ttr=(0.3, 0.6, 0.65)),
+    ]
+    summary = summarise(load(folders))
+    ratio = summary["ratios"]["ttr_96, hyperfitted greedy / original greedy"]
+    assert ratio["values"] == pytest.approx([3.0, 2.0])
+    assert (ratio["mean"], ratio["min"], ratio["max"]) == pytest.approx((2.5, 2.0, 3.0))
+    entropy = summary["ratios"]["held-out entropy, hyperfitted / original"]
+    assert entropy["values"] == pytest.approx([0.5, 0.75])
+    assert summary["ttr_96 moved by the blocker"]["values"] == pytest.approx([0.02, 0.05])
+    assert summary["n_prompts"] == 40
+
+    out = tmp_path / "summary.json"
+    assert main([*map(str, folders), "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["ratios"] == summary["ratios"]
+    assert "| hyperfitted-greedy | 0.600 [0.600, 0.600]" in capsys.readouterr().out
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path: Path) -> None:
+    one = write_run(tmp_path / "a", 0, ttr=(0.2, 0.6, 0.6))
+    other = write_run(tmp_path / "b", 1, ttr=(0.2, 0.6, 0.6), model="another")
+    with pytest.raises(UserError, match="differing in model"):
+        load([one, other])
+
+
+def test_one_seed_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [write_run(tmp_path / n, 0, ttr=(0.2, 0.6, 0.6)) for n in "ab"]
+    assert run_cli(main, [str(folder) for folder in folders]) == 2
+    assert capsys.readouterr().err.startswith("error: expected one run per seed")
+
+
+def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no metrics.json"):
+        load([tmp_path])
