@@ -13,8 +13,8 @@ from common.config import Precision, Switch, Tracker
 from common.errors import UserError
 from common.tracker import check_tracker
 
-# Compiling takes up to a minute. It pays where products are fast and the rest shows: on a CPU without
-# bf16 units it gained 2.5 % of a step (matrix products are 70 % of it), with them a fifth to a half.
+# Compiling takes up to a minute. It pays where products are fast and the rest shows: on a CPU
+# without bf16 units it gained 2.5 % of a step (matrix products are 70 % of it).
 COMPILE_FROM_UPDATES = 400
 
 

@@ -37,7 +37,6 @@ from common.train import TrainingLoop, TrainResult
 from common.tune import merged, prepare_tuning
 from common.weights import copy_weights, load_weights, trainable_parameters
 
-
 # Later is faster: measured between 1.4 and 10 times the target, the rate hardly rattles above 1.4.
 KNEE_OVER_TARGET = 1.4
 
