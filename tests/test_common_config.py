@@ -244,4 +244,4 @@ def test_ranges(option: str, value: str) -> None:
 def test_dotted_names_values() -> None:
     values = dotted(ShapesConfig(shapes=Shapes(sources=["a"])))
     assert values["shapes.sources"] == ["a"] and values["shapes.sets"] == {"round": "heldout"}
-    assert values["train.batch_size"] == 8 and "train" not in values
+    assert values["train.batch_size"] == RunConfig().train.batch_size and "train" not in values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,11 @@ from common.config import (
     TrainConfig,
     to_yaml,
 )
+from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.errors import UserError
+from common.evaluate import Evaluator
 from common.experiment import make_schedule, require_success, run_experiment
 from common.files import atomic_write_text
 from common.intervals import bootstrap_mean
@@ -121,7 +124,9 @@ class Walks:
 CONFIG = RunConfig(
     device="cpu",
     schedule=ScheduleConfig(learning_rate=1e-2, max_epochs=150, target_loss=0.06),
-    train=TrainConfig(batch_size=6, precision="fp32", compile="off", validate_every_epochs=10),
+    train=TrainConfig(
+        batch_size=6, tune="all", precision="fp32", compile="off", validate_every_epochs=10
+    ),
     measure=MeasureConfig(curve_prompts=3),
 )
 
@@ -192,7 +197,9 @@ def test_artefacts_and_schema(finished: Path) -> None:
     assert list(metrics["probe"]) == ["original", "early-stopped", "hyperfitted"]
     losses = {stage: probe["loss_nats"] for stage, probe in metrics["probe"].items()}
     assert losses["early-stopped"] == min(losses.values())
-    assert losses["early-stopped"] == pytest.approx(training["best_validation_loss"], rel=1e-5)
+    history = read_jsonl(finished / "history.jsonl")
+    validated = [record["validation_loss"] for record in history if record["kind"] == "epoch"]
+    assert training["best_validation_loss"] == min(validated)
     assert "walks" in (finished / "report.html").read_text()
 
 
@@ -207,6 +214,47 @@ def test_saved_model_is_the_hyperfitted_one(finished: Path) -> None:
     greedy = metrics["conditions"]["hyperfitted-greedy"]["all"]["ttr_96"]["mean"]
     assert f"{greedy:.3f}" in card and "library_name: transformers" in card
     assert "learning_rate: 0.01" in card
+
+
+def test_probe_against_a_plain_pass_over_the_true_continuations(finished: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(finished / "model")
+    rows = torch.cat([walks(6, 2), walks(5, 3)])[:, : CONTEXT + NEW]
+    with torch.no_grad():
+        log_p = model(input_ids=rows).logits[:, CONTEXT - 1 : -1].double().log_softmax(dim=-1)
+    probe = json.loads((finished / "metrics.json").read_text())["probe"]["hyperfitted"]
+    loss = -log_p.gather(-1, rows[:, CONTEXT:, None]).mean().item()
+    entropy = -(log_p.exp() * log_p).sum(dim=-1).mean().item()
+    assert probe["tokens"] == 11 * NEW
+    assert probe["loss_nats"] == pytest.approx(loss, abs=1e-5)
+    assert probe["entropy_nats"] == pytest.approx(entropy, abs=1e-5)
+
+
+def test_a_shorter_set_of_the_same_prompts_takes_beginnings() -> None:
+    class TwoLengths(Walks):
+        def prompts(self) -> list[PromptSet]:
+            near, far = super().prompts()
+            short = [text[: NEW - 2] for text in near.references]
+            cut = replace(near, name="short", new_tokens=NEW - 2, references=short)
+            return [cut, replace(near, pooled=False), replace(far, pooled=False)]
+
+    domain = TwoLengths()
+    told: list[tuple[str, int, int]] = []
+    evaluator = Evaluator(
+        domain=domain,
+        blocker_match=3,
+        probe_batch=4,
+        max_batch=None,
+        seed=0,
+        autocast=nullcontext,
+        report=lambda *what: told.append(what),
+    )
+    sets = evaluator.continuations(domain.model, "original")["original-greedy"]
+    assert list(sets) == ["short", "near", "far"]
+    alone = generate(
+        domain.model, walks(6, 2)[:, :CONTEXT], new_tokens=NEW - 2, method=greedy_config()
+    )
+    assert [text.tolist() for text in sets["short"]] == [text.tolist() for text in alone]
+    assert told[-1] == ("original-greedy", 11 * NEW, 11 * NEW)
 
 
 def test_samples_are_what_the_model_says(finished: Path) -> None:
