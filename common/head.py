@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.linear_loss import TokenStats, TokenSums, linear_loss, linear_stats
+from common.linear_loss import linear_loss, linear_stats
+from common.token_stats import TokenStats, TokenSums
 
 PROBE_LOGIT = 1000.0
 VERIFY_ROWS, VERIFY_TOKENS = 2, 64

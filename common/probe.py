@@ -22,7 +22,7 @@ from torch import Tensor
 from common.errors import UserError
 from common.head import LogitsHead, attach_head, eval_mode
 from common.intervals import Interval, bootstrap_mean
-from common.linear_loss import TokenStats
+from common.token_stats import TokenStats
 
 LARGEST_EXPONENT = 709.0  # exp of it is the last that a float64, and so JSON, can hold
 

@@ -30,10 +30,10 @@ from common.errors import UserError
 from common.frozen_prefix import FrozenPrefix, freeze_prefix
 from common.head import LogitsHead, eval_mode
 from common.interrupt import deferred_interrupt
-from common.linear_loss import TokenSums
 from common.probe import probe_sequences
 from common.schedule import Action
 from common.schedule_protocol import Schedule
+from common.token_stats import TokenSums
 from common.weights import copy_weights, load_weights, trainable_parameters
 
 History = Callable[[dict[str, Any]], None]

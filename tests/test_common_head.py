@@ -29,7 +29,8 @@ from transformers import (
 )
 
 from common.head import attach_head, eval_mode
-from common.linear_loss import TokenSums, linear_loss, linear_stats, top_logits
+from common.linear_loss import linear_loss, linear_stats, top_logits
+from common.token_stats import TokenSums
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 401,
