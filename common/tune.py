@@ -60,7 +60,8 @@ def prepare_tuning(
 
     Args:
         model: a transformers causal LM; changed in place.
-        where: see `chosen_blocks`. "all" without LoRA includes embeddings, head and norms.
+        where: see `chosen_blocks`. Without LoRA, "all" includes embeddings, head and norms, and
+            "last:K" the final norm.
         lora_rank: 0 tunes the weights themselves, else LoRA of this rank on every linear layer of
             the chosen blocks (alpha = 2 * rank, no dropout).
         freeze_embeddings: leave the embeddings and the output layer as they are; LoRA and chosen
@@ -79,6 +80,9 @@ def prepare_tuning(
         model.requires_grad_(chosen is None)
         for index in chosen or ():
             blocks[index].requires_grad_(True)
+        if chosen is not None and where.startswith("last"):
+            for module in _above_the_blocks(model, name, blocks):
+                module.requires_grad_(True)
         if freeze_embeddings:
             model.get_input_embeddings().requires_grad_(False)
             model.get_output_embeddings().requires_grad_(False)
@@ -113,6 +117,14 @@ def prepare_tuning(
 def merged(model: Any) -> Any:
     """The plain model: LoRA weights folded in, or the model itself."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def _above_the_blocks(model: Any, name: str, blocks: nn.ModuleList) -> Iterator[nn.Module]:
+    """The decoder's modules after its blocks, the final norm above all. It sets the scale of the
+    logits: while it is frozen, the last blocks approach zero loss slowly and not without spikes."""
+    decoder = model.get_submodule(name.rpartition(".")[0])
+    children = list(decoder.children())
+    yield from children[children.index(blocks) + 1 :]
 
 
 def _linear_layers(block: nn.Module) -> Iterator[str]:

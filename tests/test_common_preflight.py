@@ -66,7 +66,7 @@ def test_lines_tell_what_is_trained_and_how_long() -> None:
     every = sum(p.numel() for p in model.parameters())
     (line,) = preflight(config(schedule=ScheduleConfig(max_epochs=4)), model, IDS)
     assert line.startswith(f"{every:,} parameters, {every:,} trained; at most 12 updates of 8 ")
-    last = sum(p.numel() for p in shape().model.layers[3].parameters())
+    last = sum(p.numel() for p in shape().model.layers[3].parameters()) + 16  # and the norm
     (line,) = preflight(config(train={"tune": "last:1"}), shape(), IDS)
     assert f"{every:,} parameters, {last:,} trained" in line
     (line,) = preflight(config(train={"tune": "last:1", "lora_rank": 2}), shape(), IDS)

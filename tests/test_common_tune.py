@@ -93,7 +93,15 @@ def test_what_is_trainable(
             assert linear == {"c_attn", "c_proj", "c_fc"}
     else:
         outside = {name for name in names if prefix not in name}
-        assert bool(outside) == (where == "all")  # embeddings, head and norms only with "all"
+        norm = (
+            {"model.norm.weight"}
+            if make is llama
+            else {"transformer.ln_f.weight", "transformer.ln_f.bias"}
+        )
+        if where == "all":
+            assert outside > norm  # embeddings as well
+        else:
+            assert outside == (norm if where.startswith("last") else set())
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -146,6 +154,7 @@ def test_weights_go_out_and_back() -> None:
     load_weights(model, before)
     for name, parameter in trainable_parameters(model).items():
         assert torch.equal(parameter, before[name])
-    torch.testing.assert_close(model.model.norm.weight, torch.full((16,), 2.0))  # is not trained
+    first = llama().model.embed_tokens.weight  # is not trained
+    torch.testing.assert_close(model.model.embed_tokens.weight, first + 1.0)
     with pytest.raises(AssertionError):
         load_weights(model, {"another": torch.zeros(1)})

@@ -173,7 +173,8 @@ def _read_embedded(name: str) -> list[Document]:
 
 def _read_hub(name: str, field: str) -> list[Document]:
     try:
-        import datasets  # the `hub` extra: heavy, and few runs need it
+        # The `hub` extra: heavy, and few runs need it.
+        import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError(
             expected="the package `datasets` for hub: sources",
