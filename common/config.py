@@ -109,7 +109,7 @@ class TrainConfig:
     validate_every_epochs: float = 1.0
     """Epochs between validations: held-out loss, entropy and diversity."""
     probe: bool = True
-    """Whether the entropy probe runs along with training."""
+    """Whether the entropy probe runs along with training, on the batch of every logged update."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +120,8 @@ class MeasureConfig:
     """Sequences per forward pass of the probe."""
     max_batch: int | None = None
     """Prompts per batch of generation; null is as many as memory allows."""
+    validation_sequences: int = 32
+    """Held-out sequences whose loss and entropy are measured at each validation, at most."""
     curve_prompts: int = 12
     """Held-out prompts whose greedy continuation is scored at each validation; 0 is off."""
     top_p: float = 0.9
@@ -192,6 +194,7 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
         "train.checkpoint_every": train.checkpoint_every,
         "measure.batch_size": measure.batch_size,
         "measure.max_batch": max_batch,
+        "measure.validation_sequences": measure.validation_sequences,
     }
     checks = [(name, v, v is None or v >= 1, "at least 1") for name, v in least_one.items()]
     of = f"from 1 to the {sequences} training sequences"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -168,25 +169,30 @@ class Evaluator:
         total = sum(len(s.references) * s.new_tokens for s in generated)
         continued: dict[str, list[np.ndarray]] = {}
         before = 0
-        for prompts in generated:
-            context = prompts.ids_PC.shape[1]
+        # Sets of one shape are one batch: a step costs little more for twice the prompts.
+        for (context, new_tokens), alike in groupby(
+            sorted(generated, key=_shape, reverse=True), key=_shape
+        ):
+            sets = list(alike)
             blocker = [self.blocker.for_prompt_length(context)] if condition.blocked else []
 
-            def show(done: int, _set_total: int, before: int = before) -> None:
+            def show(done: int, _sets_total: int, before: int = before) -> None:
                 self.report(condition.name, before + done, total)
 
             with self.autocast():
-                continued[prompts.name] = generate(
+                texts = generate(
                     model,
-                    prompts.ids_PC,
-                    new_tokens=prompts.new_tokens,
+                    torch.cat([s.ids_PC for s in sets]),
+                    new_tokens=new_tokens,
                     method=condition.method,
                     seed=self.seed,
                     processors=blocker,
                     max_batch=self.max_batch,
                     progress=show,
                 )
-            before += len(prompts.references) * prompts.new_tokens
+            before += len(texts) * new_tokens
+            taken = iter(texts)
+            continued |= {s.name: list(islice(taken, len(s.references))) for s in sets}
         return {
             prompts.name: [
                 text[: prompts.new_tokens] for text in continued[sources[prompts.name].name]
@@ -209,3 +215,8 @@ class Evaluator:
             "ttr_96": round(type_token_ratio(text, TTR_WINDOW), 4),
             "longest_overlap": self.training.overlap.longest(text),
         }
+
+
+def _shape(prompts: PromptSet) -> tuple[int, int]:
+    """(tokens of prompt, new tokens)."""
+    return prompts.ids_PC.shape[1], prompts.new_tokens

@@ -54,7 +54,7 @@ def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
         options["knee"] = KNEE_OVER_TARGET * config.schedule.target_loss
     per_epoch = sequences / config.train.batch_size
     updates = max(int(epochs * per_epoch), config.schedule.fixed_updates or 1)
-    return LossToZero(max_updates=updates, pass_every=max(round(per_epoch), 1), **options)
+    return LossToZero(max_updates=updates, pass_every=max(round(per_epoch / 2), 1), **options)
 
 
 def run_experiment(
@@ -221,7 +221,7 @@ def _train(
         loop = TrainingLoop(
             head=head,
             sequences_NT=train_NT,
-            heldout_NT=domain.sequences("heldout"),
+            heldout_NT=domain.sequences("heldout")[: config.measure.validation_sequences],
             schedule=schedule,
             optimizer=make_optimizer(head.model, options, config.schedule.learning_rate),
             accelerator=accelerator,

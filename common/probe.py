@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from common.frozen_prefix import FrozenPrefix
 from common.head import LogitsHead, attach_head, eval_mode
 from common.intervals import Interval, bootstrap_mean
 from common.token_stats import TokenStats
@@ -85,6 +86,7 @@ def probe_sequences(
     batch_size: int,
     mask_NT: Tensor | None = None,
     start: int = 0,
+    prefix: FrozenPrefix | None = None,
 ) -> ProbeResult:
     """Score given sequences, teacher-forced, with dropout off.
 
@@ -94,6 +96,7 @@ def probe_sequences(
         batch_size: sequences at a time.
         mask_NT: (N, T) bool, which tokens count; None counts all. Column 0 is never predicted.
         start: the first position that counts, e.g. the prompt's length.
+        prefix: of just these sequences, where the lower blocks are frozen; saves running them.
 
     Raises:
         UserError: no token counts.
@@ -111,7 +114,7 @@ def probe_sequences(
             got=f"{ids_NT.shape[0]} sequences of {ids_NT.shape[1]} tokens, none of them counted",
             fix="give longer sequences or a shorter prompt",
         )
-    stats = _token_stats(head, ids_NT, batch_size=batch_size, first=first)
+    stats = _token_stats(head, ids_NT, batch_size=batch_size, first=first, prefix=prefix)
     return _summary(stats, counted_NL, notice=head.notice)
 
 
@@ -154,15 +157,24 @@ def probe_continuations(
 # `no_grad` and not `inference_mode`: some position embeddings refresh buffers in their forward
 # pass, and a buffer made in inference mode breaks the next training step.
 @torch.no_grad()
-def _token_stats(head: LogitsHead, ids_NT: Tensor, *, batch_size: int, first: int) -> TokenStats:
+def _token_stats(
+    head: LogitsHead,
+    ids_NT: Tensor,
+    *,
+    batch_size: int,
+    first: int,
+    prefix: FrozenPrefix | None,
+) -> TokenStats:
     """(N, T - first) statistics on the CPU, column 0 being about token `first`."""
     device = next(head.model.parameters()).device
     batches: list[TokenStats] = []
     with eval_mode(head.model):
         assert not any(module.training for module in head.model.modules()), "dropout may be active"
-        for ids_BT in ids_NT.split(batch_size):
-            ids_BT = ids_BT.to(device)
-            batches.append(head.token_stats(head.hidden(ids_BT), ids_BT))
+        for start in range(0, len(ids_NT), batch_size):
+            ids_BT = ids_NT[start : start + batch_size].to(device)
+            rows_B = list(range(start, start + len(ids_BT)))
+            hidden_BTD = head.hidden(ids_BT) if prefix is None else prefix.hidden(rows_B)
+            batches.append(head.token_stats(hidden_BTD, ids_BT))
     names = [field.name for field in fields(TokenStats)]
     return TokenStats(
         **{

@@ -100,7 +100,7 @@ class TrainingLoop:
         validate_every: updates between validations, rounded up to a log line.
         compile_body: torch.compile the decoder for the updates (not for evaluation, whose other
             batch shapes would compile again).
-        stats: whether the entropy probe runs along.
+        stats: whether the entropy probe runs along, on the batch of every log line.
         validation: more held-out figures for the curve; its "ttr_96", where given, is the
             diversity that the schedule hears.
         on_update: called after each log line with the update number (for progress bars).
@@ -152,6 +152,8 @@ class TrainingLoop:
         self.checkpoint_every, self.validate_every = checkpoint_every, validate_every
         self.validation, self.on_update = validation, on_update
 
+        self.prefix: FrozenPrefix | None = None
+        self.heldout_prefix: FrozenPrefix | None = None
         self.update = 0
         self._best: dict[str, Any] | None = None  # loss, update and weights of the minimum
         self._window = _Window()
@@ -183,15 +185,20 @@ class TrainingLoop:
         with deferred_interrupt() as interrupt:
             while self.schedule.outcome is None:
                 self._train_one_update()
-                # The schedule takes no more losses than its budget has left. An interruption waits
-                # for the log line too, so that a resumed run decides at the same updates.
-                pending = len(self._window.losses)
-                if self.update % self.log_every == 0 or pending >= self.schedule.updates_left:
+                # An interruption waits for the log line too, so that a resumed run decides at the
+                # same updates.
+                if self._ends_window(self.update):
                     stop = interrupt.requested
                     self._meet_schedule(save=stop)
                     if stop:
                         raise KeyboardInterrupt
         return self._result()
+
+    def _ends_window(self, update: int) -> bool:
+        """Whether a log line is due at `update`: the schedule takes no more losses than its budget
+        has left."""
+        pending = len(self._window.losses) + update - self.update
+        return update % self.log_every == 0 or pending >= self.schedule.updates_left
 
     def _train_one_update(self) -> None:
         """The update: batch, forward, backward, clip, step. No device sync in here."""
@@ -200,6 +207,7 @@ class TrainingLoop:
             group["lr"] = self.schedule.rate_in(len(window.losses))
 
         rows_B = self.order.rows(self.update)
+        probed = self.stats and self._ends_window(self.update + 1)
         tokens = len(rows_B) * (self.sequences_NT.shape[1] - 1)
         loss_sum = torch.zeros((), device=self.accelerator.device)
         for rows_M in batched(rows_B, self.micro_batch_size):
@@ -209,7 +217,7 @@ class TrainingLoop:
                     hidden_MTD = self.update_head.hidden(ids_MT)
                 else:
                     hidden_MTD = self.update_prefix.hidden(rows_M)
-                part = self.update_head.train_loss(hidden_MTD, ids_MT, stats=self.stats)
+                part = self.update_head.train_loss(hidden_MTD, ids_MT, stats=probed)
             self.accelerator.backward(part.loss_sum / tokens)
             loss_sum += part.loss_sum.detach()
             if part.stats is not None:
@@ -259,17 +267,22 @@ class TrainingLoop:
     def _prepare_bodies(self) -> None:
         """What an update runs: the whole decoder, or the part above a frozen prefix; compiled or
         not. Evaluation keeps the eager one, whose other modes and shapes would compile again."""
-        self.prefix = freeze_prefix(
-            self.head,
-            self.sequences_NT,
-            batch_size=self.micro_batch_size,
-            device=self.accelerator.device,
-            autocast=lambda: self.accelerator.autocast(),
-        )
+        self.prefix = self._freeze_prefix(self.sequences_NT)
+        if self.prefix is not None and self.heldout_NT is not None:
+            self.heldout_prefix = self._freeze_prefix(self.heldout_NT)
         self.update_head, self.update_prefix = copy.copy(self.head), copy.copy(self.prefix)
         if self.compile_body:
             updated = self.update_prefix or self.update_head
             updated.body = torch.compile(updated.body, dynamic=False)
+
+    def _freeze_prefix(self, sequences_NT: Tensor) -> FrozenPrefix | None:
+        return freeze_prefix(
+            self.head,
+            sequences_NT,
+            batch_size=self.micro_batch_size,
+            device=self.accelerator.device,
+            autocast=lambda: self.accelerator.autocast(),
+        )
 
     def _crossed(self, every: int) -> bool:
         """Whether a multiple of `every` lies within the updates of this window."""
@@ -317,7 +330,10 @@ class TrainingLoop:
         if self.heldout_NT is not None:
             with self.accelerator.autocast():
                 probe = probe_sequences(
-                    self.head, self.heldout_NT.long(), batch_size=self.micro_batch_size
+                    self.head,
+                    self.heldout_NT.long(),
+                    batch_size=self.micro_batch_size,
+                    prefix=self.heldout_prefix,
                 )
             loss = probe.loss_nats.mean
             record |= {

@@ -40,7 +40,7 @@ class TextData:
         (count, length), train = self.train.ids_NT.shape, self.train
         return [
             f"training on {count} sequences of {length} tokens (of {train.total} documents "
-            f"{train.too_short} are too short), validating on {len(self.heldout.ids_NT)}",
+            f"{train.too_short} are too short), {len(self.heldout.ids_NT)} held out",
             *(
                 f"prompt set {prompts.name}: {len(prompts.references)} prompts of "
                 f"{prompts.ids_PC.shape[1]} tokens, {prompts.new_tokens} new tokens"
