@@ -34,7 +34,7 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 class ScheduleConfig:
     """When the rate falls and when the run ends (losses in nats per token)."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.2e-3
     """Rate of the descent, for the embedded model. Billions of parameters want about 1e-6."""
     target_loss: float = 0.05
     """Training loss, of a full pass in eval mode, at which the run is done."""
@@ -84,7 +84,7 @@ class TrainConfig:
     """Sequences per update (the paper: 8)."""
     micro_batch_size: int | None = None
     """Sequences per forward pass; null is the whole batch. Changes memory, not the result."""
-    tune: str = "last:4"
+    tune: str = "last:3"
     """Which blocks: all (the paper), last:K, first:K or middle:K. Fewer, later ones copy less."""
     lora_rank: int = 0
     """0 tunes the weights themselves, else LoRA of this rank (needs the lora extra)."""

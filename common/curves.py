@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.charts import Level, Marker, Series, line_chart
+from common.metric_names import reference_name, ttr_name
 
 History = Sequence[Mapping[str, Any]]
 
@@ -34,6 +35,7 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
         markers.append(Marker(x=lowest["update"], label="lowest validation loss"))
     target = metrics["training"].get("target_loss")
     conditions = metrics["conditions"]
+    ttr, reference = ttr_name(conditions) or "", reference_name(conditions) or ""
     charts = [
         (
             "Loss (nats per token, log scale)",
@@ -60,11 +62,11 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
         ),
         (
             "Type-token ratio of greedy continuations",
-            [Series(label="hyperfitting", points=_measured(epochs, "ttr_96"), colour=2)],
+            [Series(label="hyperfitting", points=_measured(epochs, ttr), colour=2)],
             [
-                Level(y=conditions[name]["all"]["ttr_96"]["mean"], label=label)
-                for name, label in (("original-greedy", "original"), ("human", "human"))
-                if "ttr_96" in conditions.get(name, {}).get("all", {})
+                Level(y=conditions[name]["all"][ttr]["mean"], label=label)
+                for name, label in (("original-greedy", "original"), (reference, reference))
+                if ttr in conditions.get(name, {}).get("all", {})
             ],
             False,
         ),

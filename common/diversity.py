@@ -108,7 +108,12 @@ class TrainingStatistics:
 
 
 def diversity_metrics(
-    texts: Sequence[np.ndarray], training: TrainingStatistics, *, window: int = 96, seed: int = 0
+    texts: Sequence[np.ndarray],
+    training: TrainingStatistics,
+    *,
+    window: int = 96,
+    ttr_name: str = "ttr_96",
+    seed: int = 0,
 ) -> dict[str, Interval]:
     """All diversity and copying measures of one set of continuations.
 
@@ -118,11 +123,12 @@ def diversity_metrics(
     Args:
         texts: P >= 2 arrays of generated int64 ids, without prompt and padding.
         training: built from the sequences the model was fine-tuned on.
-        window: tokens at the end of a text that the type-token ratio looks at; it names the key.
+        window: tokens at the end of a text that the type-token ratio looks at.
+        ttr_name: key of that ratio.
         seed: of the bootstrap.
 
     Returns:
-        `ttr_96` (for window 96), `rep_2`, `rep_3`, `rep_4`, `distinct_2`, `distinct_3`,
+        The ratio under `ttr_name`; `rep_2`, `rep_3`, `rep_4`, `distinct_2`, `distinct_3`,
         `self_bleu_4`, `dataset_bleu_4`, `compression_ratio`; `overlap_tokens`, the mean over texts
         of the longest run in tokens that is also in one training sequence, `overlap_max`, the
         longest of all, and `overlap_over_10`, the share of texts whose longest run exceeds 10.
@@ -132,7 +138,7 @@ def diversity_metrics(
     """
     longest_P = training.overlap.longest_each(texts)
     per_text: dict[str, np.ndarray | list[float]] = {
-        f"ttr_{window}": [type_token_ratio(text, window) for text in texts],
+        ttr_name: [type_token_ratio(text, window) for text in texts],
         **{f"rep_{n}": _repetition_each(texts, n) for n in REPETITION_ORDERS},
         f"self_bleu_{BLEU_ORDER}": self_bleu(texts, BLEU_ORDER),
         f"dataset_bleu_{BLEU_ORDER}": training.references.bleu(texts),

@@ -8,16 +8,18 @@ Shapes: N sequences, T tokens each, P prompts, C tokens of context, V vocabulary
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
 from common.intervals import Interval
+from common.report import ReportSection
 
 Split = Literal["train", "heldout"]
 Stage = Literal["original", "early-stopped", "hyperfitted", "reference"]
@@ -75,11 +77,35 @@ class Condition:
     blocked: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Presentation:
+    """What only the domain can tell the report.
+
+    Attributes:
+        title: heading of the page, or None for the usual one.
+        sections: shown first, e.g. grids of images.
+        definitions: metric name -> one line, for the domain's own metrics.
+        samples: whether the tokens' pieces are for reading, side by side.
+    """
+
+    title: str | None = None
+    sections: Sequence[ReportSection] = ()
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    samples: bool = True
+
+
 class Domain(Protocol):
     """What a modality hands to the core."""
 
     name: str
     model: PreTrainedModel
+    # How many tokens at the end of a continuation the type-token ratio looks at, and its key.
+    ttr_window: int
+    ttr_name: str
+    # Metrics that a short table shows.
+    main_metrics: tuple[str, ...]
+    # The first position of a sequence that training and validation predict, at least 1.
+    first_target: int
     # For the citation blocker: which tokens begin a word; None where tokens are no parts of words.
     word_start_V: Tensor | None
 
@@ -96,12 +122,32 @@ class Domain(Protocol):
         "hyperfitted-greedy", which the model card quotes, are among them."""
         ...
 
+    def processors(self) -> list[LogitsProcessor]:
+        """What always applies to the scores when generating; may be empty."""
+        ...
+
     def judge(self, generated: Generations) -> Metrics:
         """Scores that only this modality can compute; may be empty."""
         ...
 
     def pieces(self, ids: np.ndarray) -> list[str]:
         """One printable piece per token; joined they are the decoded sequence."""
+        ...
+
+    def present(
+        self,
+        generated: dict[str, list[Generations]],
+        by_position: Mapping[str, Mapping[str, Sequence[float]]],
+        folder: Path,
+    ) -> Presentation:
+        """What to add to the report; may leave pictures in the run's folder.
+
+        Args:
+            generated: condition -> prompt sets.
+            by_position: "original" and so on -> measure -> its mean at each token of the
+                continuation.
+            folder: of the run.
+        """
         ...
 
     def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:

@@ -19,7 +19,6 @@ from common.head import LogitsHead
 from common.probe import probe_sequences
 from common.sample_markup import COPIED_MIN_RUN, repetition_scores
 
-TTR_WINDOW = 96
 Report = Callable[[str, int, int], None]
 
 
@@ -66,7 +65,8 @@ class Evaluator:
         self.autocast, self.report = autocast, report
 
     def probe(self, head: LogitsHead) -> dict[str, Any]:
-        """Sharpness on the true continuations of the pooled prompts, as JSON."""
+        """Sharpness on the true continuations of the pooled prompts, as JSON: "probe" and, per
+        token of the continuation, "by_position"."""
         human = self._pooled
         references_PN = torch.from_numpy(np.stack(human.references))
         with self.autocast():
@@ -76,7 +76,13 @@ class Evaluator:
                 batch_size=self.probe_batch,
                 start=human.ids_PC.shape[1],
             )
-        return probed.to_json()
+        return {
+            "probe": probed.to_json(),
+            "by_position": {
+                name: [round(float(value), 5) for value in probed.mean_by_position(name)]
+                for name in ("entropy_nats", "top1_mass")
+            },
+        }
 
     def continuations(self, model: Any, stage: Stage) -> dict[str, dict[str, list[np.ndarray]]]:
         """Condition -> prompt set -> P continuations, for the conditions of `stage`."""
@@ -94,10 +100,13 @@ class Evaluator:
                 prompts.ids_PC,
                 new_tokens=prompts.new_tokens,
                 method=greedy_config(),
+                processors=self.domain.processors(),
                 max_batch=self.max_batch,
             )
         return {
-            f"ttr_{TTR_WINDOW}": float(np.mean([type_token_ratio(t, TTR_WINDOW) for t in texts])),
+            self.domain.ttr_name: float(
+                np.mean([type_token_ratio(t, self.domain.ttr_window) for t in texts])
+            ),
             "rep_4": float(np.mean([repetition(t, 4) for t in texts])),
         }
 
@@ -116,14 +125,18 @@ class Evaluator:
         """Condition -> prompt set or "all" -> metric -> interval."""
         scores: dict[str, dict[str, Metrics]] = {}
         for condition, sets in generated.items():
-            scores[condition] = {
-                one.prompts.name: diversity_metrics(
-                    one.continuations, self.training, window=TTR_WINDOW, seed=self.seed
-                )
-                | self.domain.judge(one)
-                for one in [pool(sets), *sets]
-            }
+            scores[condition] = {one.prompts.name: self._score(one) for one in sets}
+            # A single pooled set is the pool.
+            alone = scores[condition][sets[0].prompts.name] if len(sets) == 1 else None
+            scores[condition] = {"all": alone or self._score(pool(sets))} | scores[condition]
         return scores
+
+    def _score(self, one: Generations) -> Metrics:
+        window, name = self.domain.ttr_window, self.domain.ttr_name
+        measured = diversity_metrics(
+            one.continuations, self.training, window=window, ttr_name=name, seed=self.seed
+        )
+        return measured | self.domain.judge(one)
 
     def samples(self, generated: dict[str, list[Generations]]) -> Iterator[dict[str, Any]]:
         """One record per prompt and condition, for `samples.jsonl`."""
@@ -174,7 +187,9 @@ class Evaluator:
             sorted(generated, key=_shape, reverse=True), key=_shape
         ):
             sets = list(alike)
-            blocker = [self.blocker.for_prompt_length(context)] if condition.blocked else []
+            processors = self.domain.processors()
+            if condition.blocked:
+                processors.append(self.blocker.for_prompt_length(context))
 
             def show(done: int, _sets_total: int, before: int = before) -> None:
                 self.report(condition.name, before + done, total)
@@ -186,7 +201,7 @@ class Evaluator:
                     new_tokens=new_tokens,
                     method=condition.method,
                     seed=self.seed,
-                    processors=blocker,
+                    processors=processors,
                     max_batch=self.max_batch,
                     progress=show,
                 )
@@ -212,7 +227,7 @@ class Evaluator:
             "pieces": pieces,
             "repetition": [round(score, 3) for score in repetition_scores(text.tolist())],
             "copied": self.training.overlap.copied_mask(text, COPIED_MIN_RUN).tolist(),
-            "ttr_96": round(type_token_ratio(text, TTR_WINDOW), 4),
+            self.domain.ttr_name: round(type_token_ratio(text, self.domain.ttr_window), 4),
             "longest_overlap": self.training.overlap.longest(text),
         }
 

@@ -114,7 +114,7 @@ def run_experiment(
         measured[stage] = stages.once(
             f"{stage}-{update}",
             lambda: {
-                "probe": evaluator.probe(head),
+                **evaluator.probe(head),
                 "continuations": evaluator.continuations(head.model, stage),
             },
         )
@@ -152,13 +152,24 @@ def run_experiment(
         training=_training_record(trained, config, train_NT, trainable, started),
         probe={stage: one["probe"] for stage, one in measured.items()},
         conditions=evaluator.metrics(generated),
+        by_position={stage: one["by_position"] for stage, one in measured.items()},
         provenance=provenance(config.seed, command),
     )
     folder.write_samples(evaluator.samples(generated))
     with writing(folder.model):
-        domain.save(merged(model), folder.model, model_card(metrics, config))
+        card = model_card(metrics, config, rows=domain.main_metrics)
+        domain.save(merged(model), folder.model, card)
     folder.write_metrics(metrics)
-    progress.note(f"report: {build_report(folder.path)}")
+    with writing(folder.path):
+        shown = domain.present(generated, metrics["by_position"], folder.path)
+    report = build_report(
+        folder.path,
+        title=shown.title,
+        extra_sections=shown.sections,
+        definitions=shown.definitions,
+        samples=shown.samples,
+    )
+    progress.note(f"report: {report}")
     return metrics
 
 
@@ -221,7 +232,8 @@ def _train(
         loop = TrainingLoop(
             head=head,
             sequences_NT=train_NT,
-            heldout_NT=domain.sequences("heldout")[: config.measure.validation_sequences],
+            heldout_NT=_spread(domain.sequences("heldout"), config.measure.validation_sequences),
+            first_target=domain.first_target,
             schedule=schedule,
             optimizer=make_optimizer(head.model, options, config.schedule.learning_rate),
             accelerator=accelerator,
@@ -238,9 +250,16 @@ def _train(
             compile_body=should_compile(options.compile, accelerator.device, budget),
             stats=options.probe,
             validation=validation,
+            ttr_name=domain.ttr_name,
             on_update=show,
         )
         return loop.run(resume=resume)
+
+
+def _spread(rows_NT: torch.Tensor, count: int) -> torch.Tensor:
+    """At most `count` rows, taken evenly: sources often stand one after the other."""
+    every = torch.linspace(0, len(rows_NT) - 1, min(count, len(rows_NT)))
+    return rows_NT[every.long()]
 
 
 def make_optimizer(

@@ -9,7 +9,8 @@ Nothing asks for an architecture's name: the upper decoder is the decoder itself
 blocks left out, fed with embeddings, and is used only where it gives the full decoder's result on
 real sequences. GPT-2, which adds positions to what it is fed, fails that test and runs in full.
 
-Shapes: N sequences, T tokens each, B in a batch, D hidden size.
+Shapes: N sequences, T tokens each, P = T - 1 of them fed (see `common.head`), B in a batch,
+D hidden size.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ class FrozenPrefix:
     Made by `freeze_prefix`.
 
     Attributes:
-        states_NTD: what enters the first tuned block.
+        states_NPD: what enters the first tuned block.
         body: the decoder without the lower blocks; takes `inputs_embeds`. Its parameters are the
             model's own.
         first_block: how many blocks are left out.
     """
 
-    def __init__(self, *, states_NTD: Tensor, body: Callable[..., Any], first_block: int) -> None:
-        self.states_NTD, self.body, self.first_block = states_NTD, body, first_block
+    def __init__(self, *, states_NPD: Tensor, body: Callable[..., Any], first_block: int) -> None:
+        self.states_NPD, self.body, self.first_block = states_NPD, body, first_block
 
     def hidden(self, rows_B: list[int]) -> Tensor:
-        """(B, T, D) last hidden states of these training sequences."""
-        return self.body(inputs_embeds=self.states_NTD[rows_B], use_cache=False).last_hidden_state
+        """(B, P, D) last hidden states of these training sequences."""
+        return self.body(inputs_embeds=self.states_NPD[rows_B], use_cache=False).last_hidden_state
 
 
 def freeze_prefix(
@@ -83,13 +84,13 @@ def freeze_prefix(
         return None
     with torch.no_grad(), eval_mode(head.model), autocast():
         parts: list[Tensor] = []
-        for ids_BT in sequences_NT.split(batch_size):
-            ids_BT = ids_BT.long().to(device)
-            states_BTD, hidden_BTD = _run(decoder, blocks[first], ids_BT)
-            if not parts and not _serves(upper, states_BTD, hidden_BTD, len(sequences_NT)):
+        for ids_BP in sequences_NT[:, :-1].split(batch_size):
+            ids_BP = ids_BP.long().to(device)
+            states_BPD, hidden_BPD = _run(decoder, blocks[first], ids_BP)
+            if not parts and not _serves(upper, states_BPD, hidden_BPD, len(sequences_NT)):
                 return None
-            parts.append(states_BTD)
-    return FrozenPrefix(states_NTD=torch.cat(parts), body=upper, first_block=first)
+            parts.append(states_BPD)
+    return FrozenPrefix(states_NPD=torch.cat(parts), body=upper, first_block=first)
 
 
 def _frozen_blocks(decoder: nn.Module, blocks: nn.ModuleList) -> int:
@@ -112,7 +113,7 @@ def _without_lower_blocks(decoder: nn.Module, name: str, first: int) -> Any | No
     return upper
 
 
-def _run(decoder: Any, block: nn.Module, ids_BT: Tensor) -> tuple[Tensor, Tensor]:
+def _run(decoder: Any, block: nn.Module, ids_BP: Tensor) -> tuple[Tensor, Tensor]:
     """What enters `block`, and the last hidden states."""
     entered: list[Tensor] = []
 
@@ -121,24 +122,24 @@ def _run(decoder: Any, block: nn.Module, ids_BT: Tensor) -> tuple[Tensor, Tensor
 
     handle = block.register_forward_pre_hook(keep, with_kwargs=True)
     try:
-        hidden_BTD = decoder(input_ids=ids_BT, use_cache=False).last_hidden_state
+        hidden_BPD = decoder(input_ids=ids_BP, use_cache=False).last_hidden_state
     finally:
         handle.remove()
-    return entered[0], hidden_BTD
+    return entered[0], hidden_BPD
 
 
-def _serves(upper: Any, states_BTD: Tensor, hidden_BTD: Tensor, sequences: int) -> bool:
+def _serves(upper: Any, states_BPD: Tensor, hidden_BPD: Tensor, sequences: int) -> bool:
     """Whether the upper decoder reproduces the whole one, and all states fit."""
-    needed = states_BTD[0].nbytes * sequences
-    if states_BTD.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(states_BTD.device)
+    needed = states_BPD[0].nbytes * sequences
+    if states_BPD.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(states_BPD.device)
     else:
         free = psutil.virtual_memory().available
     if needed > MEMORY_SHARE * free:
         return False
-    again_BTD = upper(inputs_embeds=states_BTD, use_cache=False).last_hidden_state
-    worst = float((again_BTD - hidden_BTD).abs().max() / hidden_BTD.abs().max())
-    exact = hidden_BTD.dtype == torch.float32 and not torch.is_autocast_enabled(
-        hidden_BTD.device.type
+    again_BPD = upper(inputs_embeds=states_BPD, use_cache=False).last_hidden_state
+    worst = float((again_BPD - hidden_BPD).abs().max() / hidden_BPD.abs().max())
+    exact = hidden_BPD.dtype == torch.float32 and not torch.is_autocast_enabled(
+        hidden_BPD.device.type
     )
     return worst <= (TOLERANCE if exact else LOW_PRECISION_TOLERANCE)

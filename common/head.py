@@ -10,7 +10,10 @@ A comparison at the model's own logits would not do: soft-capping at 30 moves a 
 amplified by a hook until its largest logit is `PROBE_LOGIT`; a model that returns it unaltered is
 linear there.
 
-Shapes: B sequences, T tokens each, D hidden size, V vocabulary.
+The last token of a sequence predicts nothing and is not fed: a model with room for L positions
+(ImageGPT) takes sequences of L + 1 tokens, and T tokens cost T - 1.
+
+Shapes: B sequences, T tokens each, P = T - 1 predicted ones, D hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -73,17 +76,18 @@ class LogitsHead:
         self._projection = projection
 
     def hidden(self, ids_BT: Tensor) -> Tensor:
-        """(B, T, D) last hidden states; on the plain path the (B, T, V) logits themselves.
+        """(B, P, D) last hidden states; on the plain path the (B, P, V) logits themselves.
 
-        Either is what `train_loss` and `token_stats` take. No attention mask: sequences start at
-        column 0, and padding on their right cannot be seen by a causal model.
+        Either is what `train_loss` and `token_stats` take; column t predicts `ids_BT[:, t + 1]`.
+        No attention mask: sequences start at column 0, and padding on their right cannot be seen
+        by a causal model.
         """
-        output = self.body(input_ids=ids_BT, use_cache=False)
+        output = self.body(input_ids=ids_BT[:, :-1], use_cache=False)
         return output.logits if self._projection is None else output.last_hidden_state
 
     def train_loss(
         self,
-        hidden_BTD: Tensor,
+        hidden_BPD: Tensor,
         ids_BT: Tensor,
         *,
         mask_BT: Tensor | None = None,
@@ -92,46 +96,42 @@ class LogitsHead:
         """Cross-entropy of each token given those before it; the shift is done here.
 
         Args:
-            hidden_BTD: what `hidden(ids_BT)` returned.
+            hidden_BPD: what `hidden(ids_BT)` returned.
             ids_BT: (B, T) int64 ids. All must be valid: mark padding in the mask, not by -100.
             mask_BT: (B, T) bool, which tokens count as targets; None counts all. Column 0 has no
                 effect, for nothing predicts the first token.
             stats: whether to compute the probe's sums as well.
         """
-        counted_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
-        counted_BT[:, :-1] = True if mask_BT is None else mask_BT[:, 1:]
+        gold_BP = ids_BT[:, 1:]
+        counted_BP = torch.ones_like(gold_BP, dtype=torch.bool)
+        if mask_BT is not None:
+            counted_BP = mask_BT[:, 1:]
         loss_sum, sums = linear_loss(
-            hidden_BTD.flatten(0, 1),
+            hidden_BPD.flatten(0, 1),
             *self._parameters(),
-            _next_ids(ids_BT).flatten(),
-            counted_BT.flatten(),
+            gold_BP.flatten(),
+            counted_BP.flatten(),
             chunk_tokens=self.chunk_tokens,
             stats=stats,
         )
-        return TrainLoss(loss_sum=loss_sum, tokens=counted_BT.sum(), stats=sums)
+        return TrainLoss(loss_sum=loss_sum, tokens=counted_BP.sum(), stats=sums)
 
-    def token_stats(self, hidden_BTD: Tensor, ids_BT: Tensor) -> TokenStats:
-        """Statistics per predicted token, each (B, T - 1): column t is about `ids_BT[:, t + 1]`."""
+    def token_stats(self, hidden_BPD: Tensor, ids_BT: Tensor) -> TokenStats:
+        """Statistics per predicted token, each (B, P): column t is about `ids_BT[:, t + 1]`."""
+        gold_BP = ids_BT[:, 1:]
         stats = linear_stats(
-            hidden_BTD.flatten(0, 1),
+            hidden_BPD.flatten(0, 1),
             *self._parameters(),
-            _next_ids(ids_BT).flatten(),
+            gold_BP.flatten(),
             chunk_tokens=self.chunk_tokens,
         )
         names = [field.name for field in fields(TokenStats)]
-        shape = ids_BT.shape
-        return TokenStats(**{name: getattr(stats, name).view(shape)[:, :-1] for name in names})
+        return TokenStats(**{name: getattr(stats, name).view(gold_BP.shape) for name in names})
 
     def _parameters(self) -> tuple[Tensor | None, Tensor | None]:
         if self._projection is None:
             return None, None
         return self._projection.weight, self._projection.bias
-
-
-def _next_ids(ids_BT: Tensor) -> Tensor:
-    """Gold ids per position. The last column wraps around and is never counted; that wastes 1/T
-    of the products and saves a copy of the hidden states without their last column."""
-    return ids_BT.roll(-1, dims=1)
 
 
 @contextmanager

@@ -13,12 +13,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.metric_names import condition_label, metric_label
+from common.metric_names import (
+    REFERENCES,
+    condition_label,
+    metric_label,
+    reference_name,
+    ttr_name,
+)
 
 NEAR_HUMAN = 0.75
-_ORIGINAL, _HYPERFITTED, _HUMAN = "original-greedy", "hyperfitted-greedy", "human"
+_ORIGINAL, _HYPERFITTED = "original-greedy", "hyperfitted-greedy"
 _TO = "\u00a0→\u00a0"
-_CONTROLS = ("original-top-p", "original-repetition-penalty", "early-stopped-greedy")
+_CONTROLS = (
+    "original-top-p",
+    "original-sampled",
+    "original-repetition-penalty",
+    "early-stopped-greedy",
+)
 
 IntervalJson = Mapping[str, Any]
 
@@ -33,10 +44,10 @@ def headline(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
     """Sentences under the headline: the strongest control, sharpness, copying."""
     conditions, said = metrics["conditions"], []
-    ttr = _ttr_name(conditions)
+    ttr, reference = ttr_name(conditions), reference_name(conditions)
     rivals = {name: _value(conditions, name, ttr) for name in _CONTROLS}
     measured = {name: value["mean"] for name, value in rivals.items() if value}
-    if measured:
+    if measured and ttr:
         best = max(measured, key=measured.__getitem__)
         said.append(
             f"Of the controls without hyperfitting, {condition_label(best)} has the highest "
@@ -57,8 +68,8 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             said.append(f"Predictions on held-out data: {', '.join(changes)}.")
     copied = _value(conditions, _HYPERFITTED, "overlap_over_10")
     if copied:
-        human = _value(conditions, _HUMAN, "overlap_over_10")
-        against = f" (human: {_percent(human['mean'])})" if human else ""
+        human = _value(conditions, reference, "overlap_over_10")
+        against = f" ({reference}: {_percent(human['mean'])})" if human else ""
         said.append(
             f"{_percent(copied['mean'])} of the hyperfitted greedy continuations{against} repeat "
             "more than 10 tokens in a row from the training set."
@@ -76,17 +87,20 @@ def duration(seconds: float) -> str:
 
 
 def _decoding(conditions: Mapping[str, Any]) -> str:
-    ttr = _ttr_name(conditions)
+    ttr, reference = ttr_name(conditions), reference_name(conditions)
     before, after = _value(conditions, _ORIGINAL, ttr), _value(conditions, _HYPERFITTED, ttr)
-    if before is None or after is None:
+    if ttr is None or before is None or after is None:
         return ""
-    human = _value(conditions, _HUMAN, ttr)
-    reference = f" (human {human['mean']:.2f})" if human else ""
-    numbers = f"{_unbroken(ttr)} {before['mean']:.2f}{_TO}{after['mean']:.2f}{reference}"
-    return f"{_verdict(before, after, human)}: {numbers}."
+    human = _value(conditions, reference, ttr)
+    against = f" ({reference} {human['mean']:.2f})" if human else ""
+    numbers = f"{_unbroken(ttr)} {before['mean']:.2f}{_TO}{after['mean']:.2f}{against}"
+    words = REFERENCES.get(reference or "", "")
+    return f"{_verdict(before, after, human, words)}: {numbers}."
 
 
-def _verdict(before: IntervalJson, after: IntervalJson, human: IntervalJson | None) -> str:
+def _verdict(
+    before: IntervalJson, after: IntervalJson, human: IntervalJson | None, reference: str
+) -> str:
     rose = _lower_end(after) > _upper_end(before)
     if human is None:
         return f"Greedy decoding {'became' if rose else 'did not become'} more varied"
@@ -100,7 +114,7 @@ def _verdict(before: IntervalJson, after: IntervalJson, human: IntervalJson | No
     if not rose:
         return f"Greedy decoding loops as before, as far as {after['n']} prompts can tell"
     if loops:
-        return "Greedy decoding loops less, but still more than human text"
+        return f"Greedy decoding loops less, but still more than {reference}"
     return "Greedy decoding stopped looping"
 
 
@@ -126,19 +140,15 @@ def _training(
     return f"The run did not reach {missed}: {losses} when its budget was spent, {cost}."
 
 
-def _ttr_name(conditions: Mapping[str, Any]) -> str:
-    """The type-token ratio that was measured, whatever its window; "ttr_96" where none was."""
-    names = (name for sets in conditions.values() for name in sets.get("all", {}))
-    return next((name for name in names if name.startswith("ttr_")), "ttr_96")
-
-
 def _unbroken(metric: str) -> str:
     """The metric's label, which no line end may split at its hyphen."""
     return metric_label(metric).replace("-", "\u2011")
 
 
-def _value(conditions: Mapping[str, Any], condition: str, metric: str) -> IntervalJson | None:
-    return conditions.get(condition, {}).get("all", {}).get(metric)
+def _value(
+    conditions: Mapping[str, Any], condition: str | None, metric: str | None
+) -> IntervalJson | None:
+    return conditions.get(condition or "", {}).get("all", {}).get(metric)
 
 
 def _lower_end(interval: IntervalJson) -> float:

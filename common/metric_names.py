@@ -8,10 +8,12 @@ definition to the report.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 _METRICS = (
     (r"ttr_(\d+)", "TTR-{0}", "distinct tokens / tokens, over the last {0} generated tokens"),
+    (r"(\w+)_ttr", "{0} TTR", "distinct tokens / tokens of the whole continuation"),
     (r"rep_(\d+)", "rep-{0}", "1 - distinct {0}-grams / {0}-grams of one continuation"),
     (
         r"distinct_(\d+)",
@@ -76,8 +78,27 @@ _CONDITIONS = {
     "hyperfitted-greedy": "fine-tuned to almost zero training loss, greedy",
     "hyperfitted-greedy-blocked": "the same, kept from continuing a match with the training set",
     "hyperfitted-top-p": "fine-tuned to almost zero training loss, sampled as above",
+    "original-sampled": "the pretrained model, sampled with top-k, top-p and a temperature",
+    "hyperfitted-sampled": "fine-tuned to almost zero training loss, sampled in the same way",
     "human": "what really followed the prompt",
+    "reconstruction": "the tokens of what really followed, turned back into an image",
+    "real": "what really followed the prompt",
 }
+
+
+# The condition that others are held against, and what the reader calls it.
+REFERENCES = {"human": "human text", "real": "real images"}
+
+
+def reference_name(conditions: Iterable[str]) -> str | None:
+    """The reference among these conditions."""
+    return next((name for name in REFERENCES if name in conditions), None)
+
+
+def ttr_name(conditions: Mapping[str, Any]) -> str | None:
+    """The type-token ratio that was measured, whatever its window."""
+    names = (name for sets in conditions.values() for name in sets.get("all", {}))
+    return next((name for name in names if re.fullmatch(r"ttr_\d+|\w+_ttr", name)), None)
 
 
 def metric_label(name: str) -> str:

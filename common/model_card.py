@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from common.config import RunConfig, to_yaml
 from common.intervals import in_words
+from common.metric_names import metric_label
 
 _CARD = """---
 library_name: transformers
@@ -24,7 +26,7 @@ generation config asks for.
 {rows}
 
 Intervals are 95 % bootstrap intervals over prompts. The model has memorised its training set: give
-it no private text. Overlap counts how many tokens in a row a continuation shares with that set.
+it no private text. Overlap counts tokens in a row that a continuation shares with that set.
 
 ## Settings
 
@@ -32,15 +34,14 @@ it no private text. Overlap counts how many tokens in a row a continuation share
 {settings}```
 """
 
-_ROWS = {"ttr_96": "TTR-96", "rep_4": "rep-4", "overlap_tokens": "longest overlap, mean tokens"}
 
-
-def model_card(metrics: dict[str, Any], config: RunConfig) -> str:
+def model_card(metrics: dict[str, Any], config: RunConfig, *, rows: Sequence[str]) -> str:
     """Markdown with the metadata block the hub reads.
 
     Args:
         metrics: the content of `metrics.json`.
         config: of the run.
+        rows: the metrics to show.
     """
     training, conditions = metrics["training"], metrics["conditions"]
     before, after = (conditions[f"{model}-greedy"]["all"] for model in ("original", "hyperfitted"))
@@ -52,10 +53,10 @@ def model_card(metrics: dict[str, Any], config: RunConfig) -> str:
         final_loss="no finite value" if loss is None else f"{loss:.4f} nats per token",
         outcome=training["outcome"],
         updates=training["updates"],
-        n=after["ttr_96"]["n"],
+        n=after[rows[0]]["n"],
         rows="\n".join(
-            f"| {label} | {in_words(before[key])} | {in_words(after[key])} |"
-            for key, label in _ROWS.items()
+            f"| {metric_label(name)} | {in_words(before[name])} | {in_words(after[name])} |"
+            for name in rows
         ),
         settings=to_yaml(config),
     )

@@ -23,13 +23,16 @@ from common.tracker import check_tracker
 from common.tune import prepare_tuning
 
 
-def preflight(config: RunConfig, shape: Any, train_NT: Tensor) -> list[str]:
+def preflight(
+    config: RunConfig, shape: Any, train_NT: Tensor, *, first_target: int = 1
+) -> list[str]:
     """Check the options against model and data, and say what the run will cost.
 
     Args:
         config: the options shared by all modalities.
         shape: the model on the meta device; LoRA layers are added to it where the run has them.
         train_NT: (N, T) training ids.
+        first_target: the first position that is predicted.
 
     Returns:
         Lines for the user: size, updates, memory and, where it matters, the lowest possible loss.
@@ -62,7 +65,7 @@ def preflight(config: RunConfig, shape: Any, train_NT: Tensor) -> list[str]:
         f"{schedule.updates_left:,} updates of {config.train.batch_size} sequences; about "
         f"{memory:.1f} GiB to train, on {device}"
     ]
-    floor, target = loss_floor(train_NT), config.schedule.target_loss
+    floor, target = loss_floor(train_NT, first_target=first_target), config.schedule.target_loss
     if config.schedule.mode == "target" and target < floor:
         lines.append(
             f"note: no model can reach the target loss of {target:g} on these sequences: some "
@@ -73,19 +76,19 @@ def preflight(config: RunConfig, shape: Any, train_NT: Tensor) -> list[str]:
     return lines
 
 
-def loss_floor(ids_NT: Tensor) -> float:
+def loss_floor(ids_NT: Tensor, *, first_target: int = 1) -> float:
     """Lowest mean loss that any causal model can have on these sequences, nats per token.
 
     A model that has learnt the set by heart still has to guess where sequences part. By the chain
-    rule the best sum of losses over n sequences that share their first token is n ln n, less
-    m ln m for every m equal ones; the first token itself is not predicted.
+    rule the best sum of losses over n sequences that share all tokens before `first_target` is
+    n ln n, less m ln m for every m equal ones; those tokens themselves are not predicted.
     """
-    _, alike = torch.unique(ids_NT[:, 0], return_counts=True)
+    _, alike = torch.unique(ids_NT[:, :first_target], dim=0, return_counts=True)
     _, equal = torch.unique(ids_NT, dim=0, return_counts=True)
     nats = sum(n * math.log(n) for n in alike.tolist()) - sum(
         m * math.log(m) for m in equal.tolist()
     )
-    return nats / (ids_NT.shape[0] * (ids_NT.shape[1] - 1))
+    return nats / (ids_NT.shape[0] * (ids_NT.shape[1] - first_target))
 
 
 def check_finite(model: nn.Module) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,7 @@ def make_metrics(
     probe: Mapping[str, Mapping[str, float | Mapping[str, Any]]],
     conditions: Mapping[str, Mapping[str, Mapping[str, Interval]]],
     provenance: Mapping[str, Any],
+    by_position: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> dict[str, Any]:
     """The content of `metrics.json`, schema 1 (`common/schema/metrics.schema.json`).
 
@@ -252,12 +253,14 @@ def make_metrics(
             interval with such an end is left out.
         conditions: condition -> prompt set, or "all" -> metric -> interval.
         provenance: from `common.provenance.provenance`.
+        by_position: model name -> measure -> its mean at each token of the true continuations.
     """
     return {
         "schema": SCHEMA_VERSION,
         "domain": domain,
         "training": {**training, "final_loss": _finite_or_null(training["final_loss"])},
         "probe": {model: _probe_json(measures) for model, measures in probe.items()},
+        "by_position": dict(by_position or {}),
         "conditions": {
             condition: {
                 prompt_set: {metric: interval.to_json() for metric, interval in metrics.items()}

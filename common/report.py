@@ -25,7 +25,7 @@ from common import headline as words
 from common.curves import curves
 from common.errors import run_cli
 from common.files import atomic_write_text
-from common.metric_names import condition_label, metric_label
+from common.metric_names import condition_label, metric_label, reference_name, ttr_name
 from common.record import MARK, RunFolder
 from common.report_tables import (
     condition_tables,
@@ -67,6 +67,7 @@ def build_report(
     title: str | None = None,
     extra_sections: Sequence[ReportSection] = (),
     definitions: Mapping[str, str] | None = None,
+    samples: bool = True,
 ) -> Path:
     """Write `report.html` into a finished run's folder.
 
@@ -75,8 +76,9 @@ def build_report(
             `history.jsonl` or `samples.jsonl` the page has no curves or samples.
         title: heading of the page. With this, or either of the next two, `report.json` is written
             anew; without any it is read.
-        extra_sections: shown after the samples.
+        extra_sections: shown before everything else.
         definitions: metric name -> one line, for metrics that only the domain knows.
+        samples: whether the continuations' pieces are shown, coloured, side by side.
 
     Returns:
         The path of the page.
@@ -92,13 +94,16 @@ def build_report(
             "title": title or _default_title(metrics, folder),
             "sections": [asdict(section) for section in extra_sections],
             "definitions": dict(definitions or {}),
+            "samples": samples,
         }
         atomic_write_text(kept_path, json.dumps(kept, indent=1) + "\n")
     elif kept_path.exists():
         kept = json.loads(kept_path.read_text(encoding="utf-8"))
     else:
         kept = {"title": _default_title(metrics, folder), "sections": [], "definitions": {}}
-    history, samples = run.read_history(), run.read_samples()
+    history = run.read_history()
+    shown = run.read_samples() if kept.get("samples", samples) else []
+    ttr = ttr_name(metrics["conditions"]) or ""
     config = run.config.read_text(encoding="utf-8").removeprefix(f"{MARK}\n")
 
     page = (
@@ -112,8 +117,10 @@ def build_report(
             events=[r for r in history if r["kind"] == "event"],
             tables=condition_tables(metrics["conditions"]),
             probe=probe_table(metrics["probe"]),
-            prompts=_prompts(samples),
-            prompts_total=len({(s["prompt_set"], s["prompt_index"]) for s in samples}),
+            reference=reference_name(metrics["conditions"]),
+            ttr=ttr,
+            prompts=_prompts(shown),
+            prompts_total=len({(s["prompt_set"], s["prompt_index"]) for s in shown}),
             levels=LEVELS,
             copied_min_run=COPIED_MIN_RUN,
             sections=kept["sections"],

@@ -15,6 +15,7 @@ from common.metric_names import (
     in_order,
     metric_definition,
     metric_label,
+    reference_name,
 )
 
 
@@ -42,14 +43,15 @@ def condition_tables(conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _best_controls(measured: Mapping[str, Any], metric: str) -> set[str]:
-    """Conditions without hyperfitting whose value is nearest to human; none if all tie."""
-    if metric not in measured.get("human", {}):
+    """Conditions without hyperfitting whose value is nearest to the reference; none if all tie."""
+    reference = reference_name(measured)
+    if reference is None or metric not in measured[reference]:
         return set()
-    human = measured["human"][metric]["mean"]
+    goal = measured[reference][metric]["mean"]
     distances = {
-        condition: abs(values[metric]["mean"] - human)
+        condition: abs(values[metric]["mean"] - goal)
         for condition, values in measured.items()
-        if condition != "human" and not condition.startswith("hyperfitted") and metric in values
+        if condition.startswith(("original", "early-stopped")) and metric in values
     }
     nearest = min(distances.values(), default=0.0)
     best = {c for c, distance in distances.items() if math.isclose(distance, nearest)}

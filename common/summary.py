@@ -12,23 +12,24 @@ from typing import Any
 from common.intervals import in_words
 from common.metric_names import condition_label, metric_label
 
-METRICS = ("ttr_96", "rep_4", "overlap_over_10")
 BEFORE, AFTER = "original-greedy", "hyperfitted-greedy"
 WIDTH = 96
 
 
-def conditions_table(metrics: Mapping[str, Any]) -> str:
+def conditions_table(metrics: Mapping[str, Any], columns: Sequence[str]) -> str:
     """Every condition, pooled over its prompt sets, with 95 % intervals; plain text.
 
     Args:
         metrics: the content of `metrics.json`.
+        columns: the metrics to show, a dash where a condition has none.
     """
-    rows = [["", *(metric_label(name) for name in METRICS)]]
+    rows = [["", *(metric_label(name) for name in columns)]]
     for condition, sets in metrics["conditions"].items():
-        rows.append([condition_label(condition), *(in_words(sets["all"][m]) for m in METRICS)])
+        cells = (in_words(sets["all"][m]) if m in sets["all"] else "-" for m in columns)
+        rows.append([condition_label(condition), *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_pad(row, widths)).rstrip() for row in rows]
-    prompts = metrics["conditions"][AFTER]["all"][METRICS[0]]["n"]
+    prompts = metrics["conditions"][AFTER]["all"][columns[0]]["n"]
     return "\n".join([*lines, f"{prompts} prompts; [95 % bootstrap interval]"])
 
 

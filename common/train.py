@@ -101,8 +101,11 @@ class TrainingLoop:
         compile_body: torch.compile the decoder for the updates (not for evaluation, whose other
             batch shapes would compile again).
         stats: whether the entropy probe runs along, on the batch of every log line.
-        validation: more held-out figures for the curve; its "ttr_96", where given, is the
-            diversity that the schedule hears.
+        first_target: the first position that is predicted; what stands before it is given, as a
+            prompt is, and carries no loss.
+        validation: more held-out figures for the curve; the one called `ttr_name`, where given,
+            is the diversity that the schedule hears.
+        ttr_name: see there.
         on_update: called after each log line with the update number (for progress bars).
 
     Raises:
@@ -130,7 +133,9 @@ class TrainingLoop:
         validate_every: int = 100,
         compile_body: bool = False,
         stats: bool = True,
+        first_target: int = 1,
         validation: Callable[[], dict[str, float]] | None = None,
+        ttr_name: str = "",
         on_update: Callable[[int], None] | None = None,
     ) -> None:
         if accelerator.num_processes > 1:
@@ -151,6 +156,7 @@ class TrainingLoop:
         self.log_every, self.stats = log_every, stats
         self.checkpoint_every, self.validate_every = checkpoint_every, validate_every
         self.validation, self.on_update = validation, on_update
+        self.first_target, self.ttr_name = first_target, ttr_name
 
         self.prefix: FrozenPrefix | None = None
         self.heldout_prefix: FrozenPrefix | None = None
@@ -208,7 +214,8 @@ class TrainingLoop:
 
         rows_B = self.order.rows(self.update)
         probed = self.stats and self._ends_window(self.update + 1)
-        tokens = len(rows_B) * (self.sequences_NT.shape[1] - 1)
+        first = self.first_target
+        tokens = len(rows_B) * (self.sequences_NT.shape[1] - first)
         loss_sum = torch.zeros((), device=self.accelerator.device)
         for rows_M in batched(rows_B, self.micro_batch_size):
             ids_MT = self._to_device(self.sequences_NT[rows_M].long())
@@ -217,7 +224,9 @@ class TrainingLoop:
                     hidden_MTD = self.update_head.hidden(ids_MT)
                 else:
                     hidden_MTD = self.update_prefix.hidden(rows_M)
-                part = self.update_head.train_loss(hidden_MTD, ids_MT, stats=probed)
+                part = self.update_head.train_loss(
+                    hidden_MTD[:, first - 1 :], ids_MT[:, first - 1 :], stats=probed
+                )
             self.accelerator.backward(part.loss_sum / tokens)
             loss_sum += part.loss_sum.detach()
             if part.stats is not None:
@@ -234,7 +243,7 @@ class TrainingLoop:
         """Log, let the schedule hear the losses and do what it says."""
         action = self._answer(self.schedule.observe(self._log()))
         if action is Action.CONTINUE and self._crossed(self.validate_every):
-            ttr = self._validate().get("ttr_96")
+            ttr = self._validate().get(self.ttr_name)
             if ttr is not None:
                 action = self._answer(self.schedule.diversity(ttr))
         elif action is Action.STOP and self.schedule.outcome != "diverged":
@@ -259,7 +268,12 @@ class TrainingLoop:
         if action is not Action.FULL_PASS:
             return action
         loss = mean_loss(
-            self.head, self.sequences_NT, self.micro_batch_size, self.accelerator, self.prefix
+            self.head,
+            self.sequences_NT,
+            self.micro_batch_size,
+            self.accelerator,
+            self.prefix,
+            first_target=self.first_target,
         )
         self.history({"kind": "full_pass", "update": self.update, "train_loss": loss})
         return self.schedule.full_pass(loss)
@@ -333,6 +347,7 @@ class TrainingLoop:
                     self.head,
                     self.heldout_NT.long(),
                     batch_size=self.micro_batch_size,
+                    start=self.first_target,
                     prefix=self.heldout_prefix,
                 )
             loss = probe.loss_nats.mean
@@ -431,16 +446,21 @@ def mean_loss(
     batch_size: int,
     accelerator: Accelerator,
     prefix: FrozenPrefix | None = None,
+    *,
+    first_target: int = 1,
 ) -> float:
-    """Mean loss over all tokens in eval mode, nats per token: the number a run is judged by."""
+    """Mean loss over all tokens from `first_target` on, in eval mode, nats per token: the number a
+    run is judged by."""
+    before = first_target - 1
     sums: list[Tensor] = []
     with eval_mode(head.model), accelerator.autocast():
         for rows_B in batched(range(len(sequences_NT)), batch_size):
             ids_BT = sequences_NT[rows_B].long().to(accelerator.device)
             hidden_BTD = head.hidden(ids_BT) if prefix is None else prefix.hidden(rows_B)
-            sums.append(head.train_loss(hidden_BTD, ids_BT, stats=False).loss_sum)
+            part = head.train_loss(hidden_BTD[:, before:], ids_BT[:, before:], stats=False)
+            sums.append(part.loss_sum)
     total = torch.stack(sums).cpu().double().sum().item()
-    return total / (sequences_NT.shape[0] * (sequences_NT.shape[1] - 1))
+    return total / (sequences_NT.shape[0] * (sequences_NT.shape[1] - first_target))
 
 
 @torch.no_grad()

@@ -80,7 +80,9 @@ def test_metrics_are_the_single_measures_with_intervals() -> None:
     texts[2][10:25] = training[3][5:20]
     texts[5][:12] = training[0][:12]
     texts[7][:] = 4
-    metrics = diversity_metrics(texts, TrainingStatistics(training), window=30, seed=5)
+    metrics = diversity_metrics(
+        texts, TrainingStatistics(training), window=30, ttr_name="ttr_30", seed=5
+    )
 
     def copied(text: np.ndarray) -> int:
         known = {

@@ -15,7 +15,13 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LogitsProcessor,
+    PreTrainedModel,
+)
 
 import common.experiment
 from common.checkpoint import Checkpoints
@@ -29,7 +35,7 @@ from common.config import (
 )
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
-from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
 from common.errors import UserError
 from common.evaluate import Evaluator
 from common.experiment import make_schedule, require_success, run_experiment
@@ -61,6 +67,9 @@ class Walks:
 
     name = "walks"
     word_start_V = None
+    ttr_window, ttr_name = 96, "ttr_96"
+    main_metrics: tuple[str, ...] = ("ttr_96", "rep_4", "overlap_tokens")
+    first_target = 1
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -106,6 +115,12 @@ class Walks:
             Condition(name="hyperfitted-top-p", stage="hyperfitted", method=sampled),
             Condition(name="human", stage="reference", method=None),
         ]
+
+    def processors(self) -> list[LogitsProcessor]:
+        return []
+
+    def present(self, generated: object, by_position: object, folder: object) -> Presentation:
+        return Presentation()
 
     def judge(self, generated: Generations) -> Metrics:
         legal = [

@@ -24,7 +24,7 @@ def test_table_lines_up() -> None:
         }
     }
     metrics["conditions"]["original-greedy"]["all"]["rep_4"]["low"] = None
-    assert conditions_table(metrics).splitlines() == [
+    assert conditions_table(metrics, ("ttr_96", "rep_4", "overlap_over_10")).splitlines() == [
         "                    TTR-96                rep-4                 overlap > 10",
         "original greedy     0.250 [0.150, 0.350]  0.500                 0.100 [0.000, 0.200]",
         "hyperfitted greedy  0.625 [0.525, 0.725]  0.125 [0.025, 0.225]  0.200 [0.100, 0.300]",

@@ -413,6 +413,7 @@ def test_diversity_that_stops_growing_ends_the_run(tmp_path: Path) -> None:
         tmp_path,
         schedule={"diversity_patience": 3},
         validation=lambda: {"ttr_96": next(values)},
+        ttr_name="ttr_96",
     )
     result = run.loop.run()
     assert result.outcome == "diversity_stopped"

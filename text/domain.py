@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from common.config import MeasureConfig
 from common.decode_config import greedy_config, repetition_penalty_config, sampling_config
-from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
 from text.data import TextData
 from text.pieces import pieces, word_start_mask
 from text.save import save_model
@@ -52,6 +52,9 @@ class TextDomain:
     """
 
     name = "text"
+    ttr_window, ttr_name = 96, "ttr_96"
+    main_metrics: tuple[str, ...] = ("ttr_96", "rep_4", "overlap_over_10")
+    first_target = 1
 
     def __init__(
         self,
@@ -79,6 +82,10 @@ class TextDomain:
         """What to compare."""
         return self._conditions
 
+    def processors(self) -> list[LogitsProcessor]:
+        """None: every token of the vocabulary may follow."""
+        return []
+
     def judge(self, generated: Generations) -> Metrics:
         """Nothing beyond the token-level measures of the core."""
         return {}
@@ -86,6 +93,10 @@ class TextDomain:
     def pieces(self, ids: np.ndarray) -> list[str]:
         """One piece of text per token."""
         return pieces(self.tokenizer, ids.tolist())
+
+    def present(self, generated: object, by_position: object, folder: object) -> Presentation:
+        """The usual report: its samples are texts."""
+        return Presentation()
 
     def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
         """Write what `from_pretrained` loads."""

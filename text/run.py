@@ -10,20 +10,14 @@ checkpoints/ to --out (runs/text/NAME by default).
 
 from __future__ import annotations
 
-import json
 import sys
 
 import torch
-from accelerate.utils import set_seed
 
-from common.config import RESUME_MAY_DIFFER, output_folder, parse, to_yaml
+from common.command import Prepared, run_command
+from common.config import parse
 from common.errors import run_cli
-from common.experiment import require_success, run_experiment
-from common.preflight import check_finite, preflight
-from common.progress import Progress
-from common.quiet import quiet_transformers
-from common.record import RunFolder
-from common.summary import before_after, conditions_table
+from common.summary import before_after
 from text.config import TextRunConfig
 from text.data import load_data
 from text.domain import TextDomain, text_conditions
@@ -41,39 +35,35 @@ PROG = "python -m text.run"
 
 def main(argv: list[str]) -> int:
     config = parse(TextRunConfig, argv, prog=PROG, description=__doc__ or "")
-    quiet_transformers()
-    with Progress() as progress:
-        tokenizer = load_tokenizer(config.model)
-        shape = meta_model(config.model)
-        check_tokenizer_fits(shape, tokenizer)
-        data = load_data(config.data, tokenizer, seed=config.seed)
-        check_fits(shape, data.longest())
-        conditions = text_conditions(config.measure)
-        for line in [*data.describe(), *preflight(config, shape, data.train.ids_NT)]:
-            progress.note(line)
-        if config.dry_run:
-            return 0
+    return run_command(config, [PROG, *argv], lambda: prepare(config))
 
-        # Before the folder is made: a broken checkpoint must not cost an earlier run.
-        set_seed(config.seed)
+
+def prepare(config: TextRunConfig) -> Prepared:
+    """Read tokenizer, shape and corpora.
+
+    Raises:
+        UserError: one of them cannot be read, or they do not fit together.
+    """
+    tokenizer = load_tokenizer(config.model)
+    shape = meta_model(config.model)
+    check_tokenizer_fits(shape, tokenizer)
+    data = load_data(config.data, tokenizer, seed=config.seed)
+    check_fits(shape, data.longest())
+    conditions = text_conditions(config.measure)
+
+    def load() -> TextDomain:
         model = load_model(config.model, dtype=torch.float32)
-        check_finite(model)
         disable_dropout(model)
-        folder = RunFolder.create(
-            output_folder(config, "text"),
-            config_yaml=to_yaml(config),
-            overwrite=config.overwrite,
-            resume=config.resume,
-            may_differ=RESUME_MAY_DIFFER,
-        )
-        domain = TextDomain(model=model, tokenizer=tokenizer, data=data, conditions=conditions)
-        metrics = run_experiment(domain, config, folder, progress, command=[PROG, *argv])
-    print(f"\n{conditions_table(metrics)}\n", file=sys.stderr)
-    print(before_after(folder.read_samples()), file=sys.stderr)
-    if config.json:
-        print(json.dumps(metrics))
-    require_success(metrics, config)
-    return 0
+        return TextDomain(model=model, tokenizer=tokenizer, data=data, conditions=conditions)
+
+    return Prepared(
+        domain=TextDomain.name,
+        notes=data.describe(),
+        shape=shape,
+        train_NT=data.train.ids_NT,
+        load=load,
+        closing=lambda folder: before_after(folder.read_samples()),
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""What every `run` command does once its domain has read the options."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate.utils import set_seed
+from torch import Tensor
+
+from common.config import RESUME_MAY_DIFFER, RunConfig, output_folder, to_yaml
+from common.domain import Domain
+from common.experiment import require_success, run_experiment
+from common.preflight import check_finite, preflight
+from common.progress import Progress
+from common.quiet import quiet_transformers
+from common.record import RunFolder
+from common.summary import conditions_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run whose data and options have been read and checked; no weight has been touched.
+
+    Attributes:
+        domain: name of the domain.
+        notes: lines that describe the data.
+        shape: the model on the meta device.
+        train_NT: (N, T) training ids.
+        first_target: the first position that is predicted.
+        load: loads the weights and makes the domain.
+        closing: what to print after the table of conditions, from the finished folder.
+    """
+
+    domain: str
+    notes: Sequence[str]
+    shape: Any
+    train_NT: Tensor
+    first_target: int = 1
+    load: Callable[[], Domain]
+    closing: Callable[[RunFolder], str]
+
+
+def run_command(config: RunConfig, command: list[str], prepare: Callable[[], Prepared]) -> int:
+    """Run a domain from the command line; returns the exit code.
+
+    Args:
+        config: the options shared by all modalities.
+        command: program and arguments, for the provenance.
+        prepare: reads the data.
+
+    Raises:
+        UserError: what the user can mend, a target that was not reached included.
+    """
+    quiet_transformers()
+    with Progress() as progress:
+        ready = prepare()
+        cost = preflight(config, ready.shape, ready.train_NT, first_target=ready.first_target)
+        for line in [*ready.notes, *cost]:
+            progress.note(line)
+        if config.dry_run:
+            return 0
+
+        # Before the folder is made: a broken checkpoint must not cost an earlier run.
+        set_seed(config.seed)
+        domain = ready.load()
+        check_finite(domain.model)
+        folder = RunFolder.create(
+            output_folder(config, ready.domain),
+            config_yaml=to_yaml(config),
+            overwrite=config.overwrite,
+            resume=config.resume,
+            may_differ=RESUME_MAY_DIFFER,
+        )
+        metrics = run_experiment(domain, config, folder, progress, command=command)
+    print(f"\n{conditions_table(metrics, domain.main_metrics)}\n", file=sys.stderr)
+    print(ready.closing(folder), file=sys.stderr)
+    if config.json:
+        print(json.dumps(metrics))
+    require_success(metrics, config)
+    return 0
