@@ -27,6 +27,7 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 from common.decode_config import score_processors
 from common.errors import UserError
 from common.kv_cache import bytes_per_sequence, growing_cache
+from common.precision import compute_dtype
 
 # Share of the free memory to plan with; the rest is for activations and other processes.
 MEMORY_SHARE = 0.5
@@ -188,7 +189,7 @@ def check_cache(model: PreTrainedModel, ids_PC: Tensor, capacity: int) -> int:
         cached_BV = last_scores(model, first_B, cache).float()
         plain_BV = last_scores(model, torch.cat([ids_BC, first_B], dim=1), None).float()
     worst = float((cached_BV - plain_BV).abs().max() / plain_BV.abs().max().clamp(min=1e-30))
-    dtype = _dtype(model)
+    dtype = compute_dtype(model)
     if worst > CACHE_TOLERANCE.get(dtype, LOW_PRECISION_TOLERANCE):
         raise UserError(
             expected=f"{type(model).__name__} to give the same scores with its cache as without",
@@ -196,12 +197,6 @@ def check_cache(model: PreTrainedModel, ids_PC: Tensor, capacity: int) -> int:
             fix="decode with use_cache=False",
         )
     return bytes_per_sequence(cache)
-
-
-def _dtype(model: PreTrainedModel) -> torch.dtype:
-    """What the model computes in; autocast wins over the dtype of the weights."""
-    kind = model.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
 
 
 def _fitting(model: PreTrainedModel, sequence_bytes: int) -> int:

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from common.config import Precision, Switch, Tracker
 from common.errors import UserError
+from common.record import TRACKER_FOLDER
 from common.tracker import check_tracker
 
 # Compiling takes up to a minute. It pays where products are fast and the rest shows: on a CPU
@@ -75,7 +76,7 @@ def make_accelerator(
         cpu=device.type == "cpu",
         mixed_precision="bf16" if bf16 else "no",
         log_with=None if tracker == "none" else tracker,
-        project_dir=folder,
+        project_dir=None if folder is None else folder / TRACKER_FOLDER,
     )
 
 

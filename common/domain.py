@@ -85,12 +85,14 @@ class Presentation:
         title: heading of the page, or None for the usual one.
         sections: shown first, e.g. grids of images.
         definitions: metric name -> one line, for the domain's own metrics.
+        labels: metric name -> what the page calls it, where its name will not do.
         samples: whether the tokens' pieces are for reading, side by side.
     """
 
     title: str | None = None
     sections: Sequence[ReportSection] = ()
     definitions: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     samples: bool = True
 
 

@@ -167,6 +167,7 @@ def run_experiment(
         title=shown.title,
         extra_sections=shown.sections,
         definitions=shown.definitions,
+        labels=shown.labels,
         samples=shown.samples,
     )
     progress.note(f"report: {report}")

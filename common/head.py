@@ -165,7 +165,8 @@ def attach_head(
     if type(projection) is not nn.Linear:
         reason = f"its output layer is a {type(projection).__name__}, not an nn.Linear"
     else:
-        corner_BT = ids_BT[:VERIFY_ROWS, :VERIFY_TOKENS]
+        fed = max(ids_BT.shape[1] - 1, 1)
+        corner_BT = ids_BT[:VERIFY_ROWS, : min(fed, VERIFY_TOKENS)]
         difference = _difference(model, body, projection, corner_BT)
         if difference <= tolerance:
             return LogitsHead(

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from common.precision import compute_dtype
 from common.token_stats import TokenStats, TokenSums
 
 TOP = 5
@@ -122,13 +123,6 @@ def _chunks(
         yield part, rows_CD, _Chunk(logits_CV, gold_N[part], exp_CV)
 
 
-def _product_dtype(reference: Tensor) -> torch.dtype:
-    device = reference.device.type
-    if torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return reference.dtype
-
-
 class _LinearLoss(torch.autograd.Function):
     """Loss sum with its gradients taken in the forward pass; see `linear_loss`."""
 
@@ -148,7 +142,7 @@ class _LinearLoss(torch.autograd.Function):
         grad_ND = torch.empty_like(rows_ND) if to_rows else None
         grad_VD = grad_V = product_VD = product_V = None
         if weight_VD is not None:
-            dtype = _product_dtype(weight_VD)
+            dtype = compute_dtype(weight_VD)
             product_VD = weight_VD.to(dtype)
             product_V = None if bias_V is None else bias_V.to(dtype)
             if to_weight:
@@ -264,7 +258,7 @@ def linear_stats(
 ) -> TokenStats:
     """Per-token statistics, each (N,); arguments as in `linear_loss`."""
     if weight_VD is not None:
-        dtype = _product_dtype(weight_VD)
+        dtype = compute_dtype(weight_VD)
         weight_VD, bias_V = weight_VD.to(dtype), None if bias_V is None else bias_V.to(dtype)
     columns: list[tuple[Tensor, ...]] = []
     with torch.autocast(rows_ND.device.type, enabled=False):

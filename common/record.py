@@ -31,8 +31,9 @@ __all__ = ["RunFolder", "atomic_write_bytes", "atomic_write_text", "make_metrics
 
 SCHEMA_VERSION = 1
 MARK = "# A hyperfitting run: this folder's files are replaced by --overwrite."
+TRACKER_FOLDER = "tracker"  # what trackers that write files leave
 _FILES = ("metrics.json", "history.jsonl", "samples.jsonl", "report.json", "report.html")
-_FOLDERS = ("model", "checkpoints")
+_FOLDERS = ("model", "checkpoints", "pictures", TRACKER_FOLDER)
 
 
 @dataclass(frozen=True)

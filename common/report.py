@@ -67,6 +67,7 @@ def build_report(
     title: str | None = None,
     extra_sections: Sequence[ReportSection] = (),
     definitions: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     samples: bool = True,
 ) -> Path:
     """Write `report.html` into a finished run's folder.
@@ -78,6 +79,7 @@ def build_report(
             anew; without any it is read.
         extra_sections: shown before everything else.
         definitions: metric name -> one line, for metrics that only the domain knows.
+        labels: metric name -> what the page calls it instead of the usual.
         samples: whether the continuations' pieces are shown, coloured, side by side.
 
     Returns:
@@ -94,6 +96,7 @@ def build_report(
             "title": title or _default_title(metrics, folder),
             "sections": [asdict(section) for section in extra_sections],
             "definitions": dict(definitions or {}),
+            "labels": dict(labels or {}),
             "samples": samples,
         }
         atomic_write_text(kept_path, json.dumps(kept, indent=1) + "\n")
@@ -104,10 +107,11 @@ def build_report(
     history = run.read_history()
     shown = run.read_samples() if kept.get("samples", samples) else []
     ttr = ttr_name(metrics["conditions"]) or ""
+    own_labels: dict[str, str] = kept.get("labels", {})
     config = run.config.read_text(encoding="utf-8").removeprefix(f"{MARK}\n")
 
     page = (
-        _environment()
+        _environment(own_labels)
         .get_template("report.html.j2")
         .render(
             title=kept["title"],
@@ -126,7 +130,7 @@ def build_report(
             sections=kept["sections"],
             config=config,
             provenance=provenance_rows(metrics["provenance"]),
-            definitions=definition_rows(metrics, kept["definitions"]),
+            definitions=definition_rows(metrics, kept["definitions"], own_labels),
         )
     )
     atomic_write_text(run.report, page)
@@ -141,7 +145,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _environment() -> jinja2.Environment:
+def _environment(labels: Mapping[str, str]) -> jinja2.Environment:
     templates = files("common") / "templates"
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
@@ -150,7 +154,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["metric"] = metric_label
+    environment.filters["metric"] = lambda name: labels.get(name) or metric_label(name)
     environment.filters["condition"] = condition_label
     environment.filters["spans"] = spans
     environment.globals["css"] = Markup((templates / "report.css").read_text(encoding="utf-8"))

@@ -114,8 +114,16 @@ def provenance_rows(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def definition_rows(metrics: Mapping[str, Any], own: Mapping[str, str]) -> list[tuple[str, str]]:
-    """(term, one line) for every metric, probe measure and condition on the page that has one."""
+def definition_rows(
+    metrics: Mapping[str, Any], own: Mapping[str, str], labels: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """(term, one line) for every metric, probe measure and condition on the page that has one.
+
+    Args:
+        metrics: the content of `metrics.json`.
+        own: metric name -> definition by the domain, which wins.
+        labels: metric name -> term by the domain, which wins.
+    """
     conditions = metrics["conditions"]
     names = in_order(
         [
@@ -123,6 +131,8 @@ def definition_rows(metrics: Mapping[str, Any], own: Mapping[str, str]) -> list[
             *(name for row in metrics["probe"].values() for name in row if name != "intervals"),
         ]
     )
-    measures = [(metric_label(n), own.get(n) or metric_definition(n)) for n in names]
+    measures = [
+        (labels.get(n) or metric_label(n), own.get(n) or metric_definition(n)) for n in names
+    ]
     told = [(condition_label(c), condition_definition(c)) for c in conditions]
     return [(term, line) for term, line in [*measures, *told] if line]

@@ -14,6 +14,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from image.model import new_transformer
+from image.pixels import to_signed
+from image.tokens import TOKENIZER_FOLDER
+from image.vignettes import vignettes
+from image.vq import VQTokenizer, new_vq_model, rounded
 from text.base_model import train_tokenizer
 from text.corpus import read_documents
 
@@ -78,6 +83,62 @@ def tiny_run() -> tuple[str, ...]:
         "train.log_every": 2,
         "train.compile": "off",
         "measure.curve_prompts": 2,
+        "device": "cpu",
+    }
+    return tuple(word for name, value in options.items() for word in (f"--{name}", str(value)))
+
+
+IMAGE_SIZE, IMAGE_CODES = 16, 24
+
+
+@pytest.fixture(scope="session")
+def tiny_image_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with 2 blocks over 4 x 4 codes, and the random tokenizer of these."""
+    torch.manual_seed(0)
+    vq = new_vq_model(
+        image_size=IMAGE_SIZE,
+        codes=IMAGE_CODES,
+        embed_dim=3,
+        channels=(8, 8, 8),
+        layers_per_block=1,
+        groups=4,
+    ).eval()
+    with torch.no_grad():  # encoder outputs as rows of the codebook, so that many are chosen
+        images_NCHW, _, _ = vignettes(500, 8, size=IMAGE_SIZE)
+        rows = vq.encode(to_signed(images_NCHW)).latents.permute(0, 2, 3, 1).flatten(0, 2)
+        vq.quantize.embedding.weight.data.copy_(rows[torch.randperm(len(rows))[:IMAGE_CODES]])
+    tokenizer = VQTokenizer(rounded(vq))
+    model = new_transformer(
+        codes=IMAGE_CODES,
+        classes=0,
+        tokens=tokenizer.grid**2,
+        hidden_size=32,
+        layers=2,
+        heads=2,
+        intermediate_size=48,
+    )
+    model.config.image_tokenizer = tokenizer.fingerprint
+    folder = tmp_path_factory.mktemp("tiny") / "image"
+    model.save_pretrained(folder)
+    tokenizer.save(folder / TOKENIZER_FOLDER)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_image_run() -> tuple[str, ...]:
+    """Options that make `python -m image.run` small on a tiny checkpoint; add --model and --out."""
+    options = {
+        "data.sequences": 12,
+        "data.prompts": 24,
+        "data.references": 100,
+        "schedule.learning_rate": 1e-2,
+        "schedule.target_loss": 0.3,
+        "schedule.max_epochs": 150,
+        "train.batch_size": 6,
+        "train.log_every": 2,
+        "train.compile": "off",
+        "measure.curve_prompts": 4,
+        "measure.validation_sequences": 8,
         "device": "cpu",
     }
     return tuple(word for name, value in options.items() for word in (f"--{name}", str(value)))

@@ -144,6 +144,18 @@ def test_statistics_against_categorical(make: Callable[[], Any]) -> None:
     assert torch.equal(stats.gold_rank, (order_BTV == gold_BT1).double().argmax(dim=-1))
 
 
+@pytest.mark.parametrize("make", [gpt2, gemma2])
+def test_the_last_token_is_not_fed(make: Callable[[], Any]) -> None:
+    """A sequence may be one longer than the model's positions, and begin with an id that the
+    output layer does not know."""
+    model, ids_BT = make().eval(), some_ids()
+    head, fed = attach_head(model, ids_BT), []
+    model.get_input_embeddings().register_forward_pre_hook(lambda _, args: fed.append(args[0]))
+    head.hidden(ids_BT)
+    assert [tuple(part.shape) for part in fed] == [(3, 19)]
+    assert torch.equal(fed[0], ids_BT[:, :-1])
+
+
 def test_the_models_here_are_sharp_enough_to_tell() -> None:
     probs = llama().eval()(some_ids()).logits.softmax(dim=-1)
     assert probs.amax(dim=-1).median() > 0.05  # uniform would be 0.0025
@@ -237,25 +249,28 @@ def test_gradients_under_bf16_autocast() -> None:
     """As near the float32 gradients as autograd through bf16 logits comes, from one body."""
     model, ids_BT = llama(), some_ids()
     head = attach_head(model, ids_BT, chunk_tokens=13)
-    hidden_BTD = head.hidden(ids_BT).detach().requires_grad_()
-    leaves = {"hidden": hidden_BTD, "weight": model.lm_head.weight}
-    all_BT = torch.ones_like(ids_BT).bool()
+    hidden_BPD = head.hidden(ids_BT).detach().requires_grad_()
+    leaves = {"hidden": hidden_BPD, "weight": model.lm_head.weight}
+
+    def plain(logits_BPV: Tensor) -> Tensor:
+        gold_BP = ids_BT[:, 1:]
+        return F.cross_entropy(logits_BPV.float().flatten(0, 1), gold_BP.flatten(), reduction="sum")
 
     def grads(loss: Tensor) -> dict[str, Tensor]:
         return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
-    exact = grads(reference_loss(model.lm_head(hidden_BTD), ids_BT, all_BT))
+    exact = grads(plain(model.lm_head(hidden_BPD)))
     with torch.autocast("cpu", torch.bfloat16):
-        logits_BTV = model.lm_head(hidden_BTD)
-        assert logits_BTV.dtype == torch.bfloat16
-        plain_loss = reference_loss(logits_BTV, ids_BT, all_BT)
-        lean_loss = head.train_loss(hidden_BTD, ids_BT).loss_sum
+        logits_BPV = model.lm_head(hidden_BPD)
+        assert logits_BPV.dtype == torch.bfloat16
+        plain_loss = plain(logits_BPV)
+        lean_loss = head.train_loss(hidden_BPD, ids_BT).loss_sum
     assert lean_loss.dtype == torch.float32
     torch.testing.assert_close(lean_loss, plain_loss, rtol=1e-5, atol=0)
-    lean, plain = grads(lean_loss), grads(plain_loss)
+    lean, rounded = grads(lean_loss), grads(plain_loss)
     for name, gradient in exact.items():
         assert lean[name].dtype == torch.float32
-        error, usual = (lean[name] - gradient).norm(), (plain[name] - gradient).norm()
+        error, usual = (lean[name] - gradient).norm(), (rounded[name] - gradient).norm()
         assert 0 < error < 1.2 * usual < 0.03 * gradient.norm(), name
 
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-import text.pretrain
+import common.pretrain
+import common.train
 from common.errors import UserError, run_cli
 from common.jsonl import read_jsonl
 from text.base_model import new_model, train_tokenizer
@@ -93,7 +94,7 @@ def test_what_is_saved_is_a_small_neutral_llama_in_bf16(finished: Path) -> None:
 def test_resume_gives_the_same_weights(
     finished: Path, books: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = text.pretrain.TrainingLoop._train_one_update
+    train = common.train.TrainingLoop._train_one_update
 
     def interrupted(loop: Any) -> None:
         if loop.update == 5:
@@ -103,7 +104,7 @@ def test_resume_gives_the_same_weights(
     out = tmp_path / "run"
     argv = ["--data", str(books), "--out", str(out), *SMALL]
     with monkeypatch.context() as patch:
-        patch.setattr(text.pretrain.TrainingLoop, "_train_one_update", interrupted)
+        patch.setattr(common.train.TrainingLoop, "_train_one_update", interrupted)
         assert run_cli(main, argv) == 130
     assert not (out / "pretrain.json").exists()
     assert main([*argv, "--resume"]) == 0
@@ -137,7 +138,7 @@ def test_dry_run(
     def refuse(*_args: object, **_options: object) -> None:
         raise AssertionError("training began")
 
-    monkeypatch.setattr(text.pretrain, "pretrain", refuse)
+    monkeypatch.setattr(common.pretrain, "pretrain", refuse)
     out = tmp_path / "run"
     argv = ["--data", str(books), "--out", str(out), "--authors", '["Author 1"]', *SMALL]
     assert main([*argv, "--dry-run"]) == 0

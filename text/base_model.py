@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from common.errors import UserError
+from common.small_llama import small_llama
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -72,26 +67,16 @@ def new_model(
     Raises:
         UserError: sizes that do not divide.
     """
-    if heads < 1 or hidden_size % (2 * heads):
-        raise UserError(
-            expected="a hidden_size that is a multiple of 2 x heads (rotary positions need pairs)",
-            got=f"hidden_size {hidden_size} and heads {heads}",
-            fix="change --hidden_size or --heads",
-        )
     end = tokenizer.eos_token_id
     assert isinstance(end, int), end
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden_size,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
-            intermediate_size=intermediate_size,
-            max_position_embeddings=context,
-            tie_word_embeddings=True,
-            bos_token_id=end,
-            eos_token_id=end,
-            pad_token_id=end,
-        )
+    return small_llama(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        layers=layers,
+        heads=heads,
+        intermediate_size=intermediate_size,
+        context=context,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
     )

@@ -7,8 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from common.decode_config import greedy_config
-from common.files import atomic_write_text
+from common.causal_lm import save_greedy
 
 
 def save_model(
@@ -22,11 +21,6 @@ def save_model(
         folder: made where it is missing.
         card: text of README.md.
     """
-    # A neutral config: an inherited repetition penalty would change what "greedy" means.
-    config = greedy_config()
-    config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
-    model.generation_config = config
-    model.save_pretrained(folder)
+    special_ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    save_greedy(model, folder, card=card, **special_ids)
     tokenizer.save_pretrained(folder)
-    if card is not None:
-        atomic_write_text(folder / "README.md", card)

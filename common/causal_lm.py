@@ -1,0 +1,201 @@
+"""Causal models on disk: loaded with every user mistake told in one line, saved as plain greedy.
+
+A path is "embedded" (the model inside a package), a checkpoint folder, or a hub id. A checkpoint
+that lacks weights is refused: the library would fill them with random numbers and only warn, and
+the run that follows would look like a bad result instead of a bad file. What a domain asks for
+(which package, which architectures) is a `ModelSource`; nothing here knows a modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+
+from common.decode_config import greedy_config
+from common.errors import UserError
+from common.files import atomic_write_text
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """What a domain loads.
+
+    Attributes:
+        package: whose assets/base is the embedded model.
+        what: for messages, e.g. "a causal language model".
+        examples: for messages, e.g. "GPT-2, Llama or Qwen2".
+        more: further architectures than the library counts as causal language models, as its
+            mapping from configuration to model class.
+    """
+
+    package: str
+    what: str
+    examples: str
+    more: Mapping[Any, Any] = field(default_factory=dict)
+
+    def resolve(self, path: str) -> str:
+        """What to hand to `from_pretrained`: the embedded folder, a local folder, or a hub id.
+
+        Raises:
+            UserError: a path that is no folder, or a folder without config.json.
+        """
+        if path == EMBEDDED:
+            return str(files(self.package) / "assets" / "base")
+        local = Path(path).expanduser()
+        if local.is_dir():
+            if not (local / "config.json").is_file():
+                raise UserError(
+                    expected="a checkpoint folder with config.json",
+                    got=f"{path!r}, which has none",
+                    fix="name the folder that save_pretrained wrote",
+                )
+            return str(local)
+        looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+        if local.exists() or looks_local or not path:
+            what = "which is a file" if local.exists() else "which does not exist"
+            raise UserError(
+                expected=f"'embedded', a checkpoint folder, or a hub id of {self.what}",
+                got=f"{path!r}, {what}",
+                fix="mend the path",
+            )
+        return path
+
+    def load(
+        self,
+        path: str,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> PreTrainedModel:
+        """The model at `path`, in eval mode.
+
+        Raises:
+            UserError: missing or unreadable checkpoint, unknown hub id or no network, weights
+                missing from the checkpoint, or another architecture.
+        """
+        config, model_class = self._config_and_class(path)
+        try:
+            # Mismatched shapes are then listed rather than raised with advice to ignore them.
+            model, info = model_class.from_pretrained(
+                self.resolve(path),
+                config=config,
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise cannot_load(f"a checkpoint of {self.what}", path, error) from error
+        unusable = sorted({*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])})
+        if unusable:
+            raise UserError(
+                expected=f"a complete checkpoint of {type(model).__name__}",
+                got=f"{path!r}, where {len(unusable)} weights are missing or of another shape, "
+                f"such as {unusable[0]}",
+                fix=f"use the checkpoint of {self.what}, saved whole",
+            )
+        return model.to(device).eval()
+
+    def meta(self, path: str) -> PreTrainedModel:
+        """The model at `path` without weights, on the meta device: shapes and limits, no memory.
+
+        Raises:
+            UserError: as `load`, for what the configuration alone can tell.
+        """
+        config, model_class = self._config_and_class(path)
+        with torch.device("meta"):
+            chooses = model_class is AutoModelForCausalLM
+            model = model_class.from_config(config) if chooses else model_class(config)
+        return model.to("meta")  # some norms are made by torch.Tensor(n), which heeds no device
+
+    def _config_and_class(self, path: str) -> tuple[PretrainedConfig, Any]:
+        """The configuration, and what loads such a model: the library's chooser, or a class."""
+        where = self.resolve(path)
+        try:
+            config = AutoConfig.from_pretrained(where)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise cannot_load(f"a checkpoint of {self.what}", path, error) from error
+        if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not config.is_encoder_decoder:
+            return config, AutoModelForCausalLM
+        if type(config) in self.more:
+            return config, self.more[type(config)]
+        raise UserError(
+            expected=f"{self.what}, decoder-only",
+            got=f"{path!r} of type {config.model_type!r}",
+            fix=f"choose a model such as {self.examples}",
+        )
+
+
+def cannot_load(expected: str, path: str, error: Exception) -> UserError:
+    """The error for a file of the library's that cannot be read."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(
+        expected=expected,
+        got=f"{path!r}, which cannot be read: {reason[:200]}",
+        fix="check the path, or for a hub id its spelling and the network, and save or fetch it "
+        "again if it is damaged",
+    )
+
+
+def save_greedy(model: Any, folder: Path, *, card: str | None = None, **special_ids: Any) -> None:
+    """Write weights, configuration, a neutral generation config and, where given, the model card.
+
+    Args:
+        model: a transformers causal LM, not a peft wrapper.
+        folder: made where it is missing.
+        card: text of README.md.
+        special_ids: for the generation config, e.g. eos_token_id.
+    """
+    # A neutral config: an inherited repetition penalty would change what "greedy" means.
+    model.generation_config = greedy_config()
+    model.generation_config.update(**special_ids)
+    model.save_pretrained(folder)
+    if card is not None:
+        atomic_write_text(folder / "README.md", card)
+
+
+def disable_dropout(model: PreTrainedModel) -> None:
+    """Set every dropout rate to zero, in the modules and in the configuration.
+
+    Zero loss is out of reach while dropout perturbs the training pass. Rates sit in `nn.Dropout`
+    modules and, for fused attention, in plain attributes of a block, so both are swept; the
+    configuration follows, so that a saved checkpoint stays without.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        _zero_rates(module)
+        config = getattr(module, "config", None)
+        if config is not None:
+            _zero_rates(config)
+            _zero_rates(config.get_text_config())
+    assert not any(m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)), (
+        "a dropout module is still on"
+    )
+
+
+def _zero_rates(owner: object) -> None:
+    for name, value in vars(owner).items():
+        is_rate = "drop" in name or name.endswith("_pdrop")
+        if is_rate and isinstance(value, float) and value:
+            setattr(owner, name, 0.0)
+
+
+def context_length(model: PreTrainedModel) -> int | None:
+    """How many positions the model was built for; None where its configuration sets no bound."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)

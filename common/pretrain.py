@@ -1,0 +1,200 @@
+"""Pretraining a small model from scratch: everything but the data and what they are made into.
+
+A domain prepares sequences of ids, the model's shape and how to save it (`Pretraining`); this
+trains with the loop of hyperfitting under warm-up and linear decay, and writes `model/` (bf16
+safetensors), `history.jsonl` (the curve) and `pretrain.json` (held-out loss before and after,
+settings, versions). A run that was interrupted goes on bit-identically.
+
+Shapes: N sequences, T tokens each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import set_seed
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from common.causal_lm import disable_dropout
+from common.checkpoint import Checkpoints
+from common.config import to_yaml
+from common.decay import LinearDecay
+from common.device import make_accelerator, pick_device, should_compile
+from common.errors import UserError
+from common.files import atomic_write_text, writing
+from common.head import attach_head
+from common.memory import training_gib
+from common.preflight import check_finite
+from common.pretrain_config import RESUME_MAY_DIFFER, PretrainOptions
+from common.probe import probe_sequences
+from common.progress import Progress
+from common.provenance import provenance
+from common.quiet import quiet_transformers
+from common.record import RunFolder
+from common.train import TrainingLoop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """A pretraining whose data and options have been read and checked; no weight was touched.
+
+    Attributes:
+        notes: lines that describe the data.
+        shape: the model on the meta device.
+        sequences: N, how many there are to train on.
+        length: T, tokens of each.
+        ids: gives the (N, T) training ids and the held-out ones; may take long.
+        model: makes or loads the model to train.
+        save: writes the trained model into a folder.
+        record: what else `pretrain.json` holds.
+    """
+
+    notes: Sequence[str]
+    shape: Any
+    sequences: int
+    length: int
+    ids: Callable[[], tuple[Tensor, Tensor]]
+    model: Callable[[], PreTrainedModel]
+    save: Callable[[PreTrainedModel, Path], None]
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_pretraining(
+    config: PretrainOptions, command: list[str], prepare: Callable[[], Pretraining]
+) -> int:
+    """Pretrain from the command line; returns the exit code.
+
+    Args:
+        config: options, their ranges checked.
+        command: program and arguments, for the provenance.
+        prepare: reads the data.
+
+    Raises:
+        UserError: what the user can mend.
+    """
+    quiet_transformers()
+    with Progress() as progress:
+        task = prepare()
+        for line in [*task.notes, cost(config, task)]:
+            progress.note(line)
+        if config.dry_run:
+            return 0
+        result = pretrain(config, task, progress, command)
+    if config.json:
+        print(json.dumps(result))
+    return 0
+
+
+def cost(config: PretrainOptions, task: Pretraining) -> str:
+    """Size, steps and memory in one line.
+
+    Raises:
+        UserError: a batch larger than the training set, or a device that is not there.
+    """
+    if config.batch_size > task.sequences:
+        raise UserError(
+            expected=f"batch_size of at most the {task.sequences} training sequences",
+            got=f"{config.batch_size}",
+            fix="lower --batch_size",
+        )
+    device = pick_device(config.device)
+    parameters = sum(p.numel() for p in task.shape.parameters())
+    micro_batch = config.micro_batch_size or config.batch_size
+    memory = training_gib(task.shape, micro_batch, task.length)
+    epochs = config.updates * config.batch_size / task.sequences
+    return (
+        f"{parameters / 1e6:.1f} M parameters; {config.updates:,} updates of {config.batch_size} x "
+        f"{task.length} tokens = {epochs:.2f} epochs; about {memory:.1f} GiB to train, on {device}"
+    )
+
+
+def pretrain(
+    config: PretrainOptions, task: Pretraining, progress: Progress, command: list[str]
+) -> dict[str, object]:
+    """Train, save and measure; returns what `pretrain.json` holds."""
+    schedule = LinearDecay(
+        learning_rate=config.learning_rate,
+        updates=config.updates,
+        warmup_updates=config.warmup_updates,
+    )
+    accelerator = make_accelerator(pick_device(config.device), config.precision)
+    compile_body = should_compile(config.compile, accelerator.device, config.updates)
+    set_seed(config.seed)
+    model: Any = task.model()
+    check_finite(model)
+    disable_dropout(model)
+    model.to(accelerator.device)
+    folder = RunFolder.create(
+        Path(config.out),
+        config_yaml=to_yaml(config),
+        overwrite=config.overwrite,
+        resume=config.resume,
+        may_differ=RESUME_MAY_DIFFER,
+    )
+    train_NT, heldout_NT = task.ids()
+    assert train_NT.shape == (task.sequences, task.length), train_NT.shape
+    head = attach_head(model, heldout_NT[:2].long().to(accelerator.device))
+    micro_batch = config.micro_batch_size or config.batch_size
+    before = probe_sequences(head, heldout_NT.long(), batch_size=micro_batch)
+    progress.note(f"held-out loss {before.loss_nats.mean:.3f} nats per token")
+    bar = progress.task("pretraining", config.updates)
+
+    def show(update: int) -> None:
+        progress.update(bar, completed=update)
+
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, config.adam_beta2),
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    loop = TrainingLoop(
+        head=head,
+        sequences_NT=train_NT,
+        heldout_NT=heldout_NT,
+        schedule=schedule,
+        optimizer=optimizer,
+        accelerator=accelerator,
+        checkpoints=Checkpoints(folder.checkpoints),
+        history=folder.append_history,
+        forget_after=folder.truncate_history,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        micro_batch_size=micro_batch,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+        validate_every=config.validate_every,
+        compile_body=compile_body,
+        on_update=show,
+    )
+    trained = loop.run(resume=config.resume)
+    if trained.outcome == "diverged":
+        raise UserError(
+            expected="a finite training loss", got=trained.message, fix="lower --learning_rate"
+        )
+    model.bfloat16()
+    with writing(folder.model):
+        task.save(model, folder.model)
+    # Measured on what was saved: the weights after rounding to bf16.
+    after = probe_sequences(model.float(), heldout_NT.long(), batch_size=micro_batch)
+    result: dict[str, object] = {
+        "config": asdict(config),
+        "updates": trained.updates,
+        "tokens": trained.updates * config.batch_size * task.length,
+        "seconds": round(trained.seconds, 1),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "heldout_before": before.to_json(),
+        "heldout_after": after.to_json(),
+        **task.record,
+        "provenance": provenance(config.seed, command),
+    }
+    atomic_write_text(folder.path / "pretrain.json", json.dumps(result, indent=1) + "\n")
+    progress.note(f"held-out loss {after.loss_nats.mean:.3f}; model in {folder.model}")
+    return result

@@ -1,0 +1,134 @@
+"""The codebook while it is trained: k-means start, moving averages, restarts of dead codes.
+
+`VQModel` begins with a codebook near zero, which most encoders never reach: a few codes take
+everything and the rest never get a gradient. Here the rows start as k-means centres of real encoder
+outputs, follow the mean of what they are chosen for (van den Oord et al. 2017, appendix A.1), and a
+row that nothing has chosen for a while becomes an encoder output of the current batch (Dhariwal et
+al. 2020, "Jukebox", section 3.1).
+
+Shapes: K codes, D width of a code, M latents of one batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+KMEANS_STEPS = 10
+
+
+class Codebook:
+    """Moves the rows of one embedding; gradients leave it alone.
+
+    Args:
+        embedding_KD: the quantiser's weight, fp32, changed in place.
+        decay: of the moving averages, in [0, 1).
+        restart_after: updates without being chosen after which a row is dead.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, embedding_KD: Tensor, *, decay: float, restart_after: int, seed: int
+    ) -> None:
+        assert embedding_KD.dtype == torch.float32 and not embedding_KD.requires_grad
+        self.embedding_KD = embedding_KD
+        self.decay, self.restart_after, self.seed = decay, restart_after, seed
+        self.counts_K = torch.zeros(len(embedding_KD), device=embedding_KD.device)
+        self.sums_KD = torch.zeros_like(embedding_KD)
+        self.chosen_at_K = torch.zeros_like(self.counts_K, dtype=torch.int64)
+        self.restarts = 0
+
+    @torch.no_grad()
+    def start(self, latents_MD: Tensor, *, batch_latents: int, update: int) -> None:
+        """Set the rows to the k-means centres of some latents.
+
+        Args:
+            latents_MD: at least K of them.
+            batch_latents: how many a batch will have, for the scale of the averaged counts.
+            update: the number of the update before which this happens.
+        """
+        codes = len(self.embedding_KD)
+        assert len(latents_MD) >= codes, (latents_MD.shape, codes)
+        draw = self._generator(update)
+        centres_KD = latents_MD[self._sample(len(latents_MD), codes, draw)].clone()
+        for _ in range(KMEANS_STEPS):
+            ids_M = nearest(latents_MD, centres_KD)
+            counts_K, sums_KD = totals(latents_MD, ids_M, codes)
+            empty_K = counts_K == 0
+            centres_KD = sums_KD / counts_K.clamp(min=1)[:, None]
+            spare = self._sample(len(latents_MD), int(empty_K.sum()), draw)
+            centres_KD[empty_K] = latents_MD[spare]
+        counts_K, _ = totals(latents_MD, nearest(latents_MD, centres_KD), codes)
+        self.counts_K.copy_(counts_K * batch_latents / len(latents_MD)).clamp_(min=1.0)
+        self.embedding_KD.copy_(centres_KD)
+        self.sums_KD.copy_(centres_KD * self.counts_K[:, None])
+        self.chosen_at_K.fill_(update)
+
+    @torch.no_grad()
+    def follow(self, latents_MD: Tensor, ids_M: Tensor, *, update: int) -> None:
+        """Move the rows towards the latents they were chosen for, then replace dead rows.
+
+        Args:
+            latents_MD: encoder outputs of this batch.
+            ids_M: the row each was quantised to.
+            update: the number of this update.
+        """
+        counts_K, sums_KD = totals(latents_MD, ids_M, len(self.embedding_KD))
+        self.counts_K.lerp_(counts_K, 1.0 - self.decay)
+        self.sums_KD.lerp_(sums_KD, 1.0 - self.decay)
+        self.chosen_at_K[counts_K > 0] = update
+        dead_K = update - self.chosen_at_K >= self.restart_after
+        dead = min(int(dead_K.sum()), len(latents_MD))
+        if dead:
+            rows = dead_K.nonzero()[:dead, 0]
+            picked = self._sample(len(latents_MD), dead, self._generator(update))
+            self.counts_K[rows] = 1.0
+            self.sums_KD[rows] = latents_MD[picked]
+            self.chosen_at_K[rows] = update
+            self.restarts += dead
+        self.embedding_KD.copy_(self.sums_KD / self.counts_K[:, None])
+
+    def usage(self, *, update: int, window: int) -> float:
+        """Share of the rows chosen (or restarted) in the last `window` of `update` updates."""
+        return (update - self.chosen_at_K <= window).float().mean().item()
+
+    def perplexity(self) -> float:
+        """exp of the entropy of the averaged counts: how many equally used rows they amount to."""
+        return torch.distributions.Categorical(self.counts_K).entropy().exp().item()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the rows themselves, which are the model's."""
+        return {
+            "counts": self.counts_K.cpu(),
+            "sums": self.sums_KD.cpu(),
+            "chosen_at": self.chosen_at_K.cpu(),
+            "restarts": self.restarts,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.counts_K.copy_(state["counts"])
+        self.sums_KD.copy_(state["sums"])
+        self.chosen_at_K.copy_(state["chosen_at"])
+        self.restarts = state["restarts"]
+
+    def _generator(self, update: int) -> torch.Generator:
+        """Draws depend on seed and update alone, so a resumed run makes the same."""
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + update)
+
+    def _sample(self, among: int, count: int, generator: torch.Generator) -> Tensor:
+        picked = torch.randperm(among, generator=generator)[:count]
+        return picked.to(self.embedding_KD.device)
+
+
+def nearest(latents_MD: Tensor, rows_KD: Tensor) -> Tensor:
+    """(M,) index of the nearest row, as `VectorQuantizer` finds it."""
+    return torch.cdist(latents_MD, rows_KD).argmin(1)
+
+
+def totals(latents_MD: Tensor, ids_M: Tensor, codes: int) -> tuple[Tensor, Tensor]:
+    """Per row: (K,) how often it was chosen, and (K, D) the sum of what it was chosen for."""
+    counts_K = torch.bincount(ids_M, minlength=codes).to(latents_MD.dtype)
+    sums_KD = latents_MD.new_zeros(codes, latents_MD.shape[1]).index_add_(0, ids_M, latents_MD)
+    return counts_K, sums_KD

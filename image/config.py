@@ -1,0 +1,84 @@
+"""Options of `python -m image.run`: the shared ones, model and tokenizer, images and scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from common.config import RunConfig, TrainConfig
+from common.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDataConfig:
+    """Which images train, which are completed, and which the completions are compared with.
+
+    A source is embedded:vignettes, a folder of images (with or without a folder per class),
+    cifar10, fashion-mnist, or hub:OWNER/NAME[:SPLIT].
+    """
+
+    train: str = "embedded:vignettes"
+    """Source of the training images."""
+    heldout: str | None = None
+    """Source of the held-out images; null is the held-out part of train, where it has one."""
+    root: str = "data"
+    """Where cifar10 and fashion-mnist are kept; fetched there once."""
+    codes: str | None = None
+    """Folder that keeps the codes of images, named by their content; null computes them anew."""
+    sequences: int = 256
+    """Training images, drawn by the seed (the paper: 2000)."""
+    prompts: int = 1024
+    """Held-out images that are completed."""
+    references: int = 2048
+    """Further held-out images, which the completed ones are compared with as a set (FID)."""
+    prompt_share: float = 0.25
+    """Share of an image's codes that is given, from the top (the paper: 0.25)."""
+    prompt_loss: bool = False
+    """Whether the given codes are trained on as well. No model can know which image begins: N of
+    them leave ln(N) / codes nats per code, above the target loss for small images."""
+    class_conditional: bool = False
+    """Begin with the token of the image's class, for a transformer pretrained so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """How completed images are scored."""
+
+    extractors: list[str] = dataclasses.field(default_factory=lambda: ["offline"])
+    """Feature networks of FID, KID, precision and recall: offline, inception[:FILE],
+    timm:MODEL[@FILE]. Copies are looked for with the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRunConfig(RunConfig):
+    """Options of `python -m image.run`."""
+
+    model: str = "embedded"
+    """The embedded transformer, a checkpoint folder, or a hub id (ImageGPT)."""
+    tokenizer: str | None = None
+    """Image tokenizer: embedded, a folder, or a hub id; null is the one that belongs to model."""
+    data: ImageDataConfig = dataclasses.field(default_factory=ImageDataConfig)
+    """Images."""
+    score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
+    """Scores."""
+    train: TrainConfig = dataclasses.field(
+        default_factory=lambda: TrainConfig(batch_size=16, tune="all")
+    )
+    """Training."""
+
+
+def check_image_ranges(config: ImageDataConfig) -> None:
+    """Check the numbers that no image is needed for.
+
+    Raises:
+        UserError: one out of range, named with its dotted option.
+    """
+    for name, least in {"sequences": 1, "prompts": 2, "references": 2}.items():
+        if getattr(config, name) < least:
+            raise _out_of_range(name, f"at least {least}", getattr(config, name))
+    if not 0 < config.prompt_share < 1:
+        raise _out_of_range("prompt_share", "between 0 and 1", config.prompt_share)
+
+
+def _out_of_range(name: str, expected: str, got: object) -> UserError:
+    return UserError(expected=f"data.{name} to be {expected}", got=f"{got}", fix=f"set data.{name}")

@@ -1,0 +1,150 @@
+"""Images as a domain of the core: codes in, completed images and their scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, PreTrainedModel
+
+from common.config import MeasureConfig
+from common.decode_config import greedy_config, repetition_penalty_config, sampling_config
+from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
+from image.dataset import ImageData, completed_codes
+from image.judge import ImageJudge
+from image.model import OnlyCodes, Vocabulary, save_transformer
+from image.presentation import present
+from image.tokens import ImageTokenizer
+
+REAL, RECONSTRUCTION = "real", "reconstruction"
+
+
+def image_conditions(measure: MeasureConfig) -> list[Condition]:
+    """Original, early-stopped and hyperfitted greedy, the decoding baselines, the truth twice:
+    through the tokenizer, which no completion can beat, and as it was.
+
+    Raises:
+        UserError: a decoding option out of range.
+    """
+    greedy = greedy_config()
+    sampled = sampling_config(
+        top_p=measure.top_p, temperature=measure.temperature, top_k=measure.top_k
+    )
+    penalty = repetition_penalty_config(measure.repetition_penalty)
+    return [
+        Condition(name="original-greedy", stage="original", method=greedy),
+        Condition(name="original-sampled", stage="original", method=sampled),
+        Condition(name="original-repetition-penalty", stage="original", method=penalty),
+        Condition(name="early-stopped-greedy", stage="early-stopped", method=greedy),
+        Condition(name="hyperfitted-greedy", stage="hyperfitted", method=greedy),
+        Condition(
+            name="hyperfitted-greedy-blocked", stage="hyperfitted", method=greedy, blocked=True
+        ),
+        Condition(name="hyperfitted-sampled", stage="hyperfitted", method=sampled),
+        Condition(name=RECONSTRUCTION, stage="reference", method=None),
+        Condition(name=REAL, stage="reference", method=None),
+    ]
+
+
+class ImageDomain:
+    """What the core needs to hyperfit a model of image codes.
+
+    Args:
+        model: the transformer, dropout off.
+        tokenizer: of its codes.
+        vocabulary: of the model.
+        data: from `load_image_data`.
+        judge: scores completed images.
+        conditions: from `image_conditions`.
+        main_fidelity: name of the fidelity metric that a short table shows.
+    """
+
+    name = "image"
+    word_start_V: Tensor | None = None
+
+    def __init__(
+        self,
+        *,
+        model: PreTrainedModel,
+        tokenizer: ImageTokenizer,
+        vocabulary: Vocabulary,
+        data: ImageData,
+        judge: ImageJudge,
+        conditions: list[Condition],
+        main_fidelity: str,
+    ) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self._vocabulary, self._data = vocabulary, data
+        self._judge, self._conditions = judge, conditions
+        self.ttr_window, self.ttr_name = data.completed, "code_ttr"
+        self.main_metrics: tuple[str, ...] = (
+            self.ttr_name,
+            "vertical_equal_share",
+            main_fidelity,
+            "copy_rate",
+        )
+        self.first_target = data.first_target
+        self._images: dict[str, Tensor] = {}
+
+    def sequences(self, split: Split) -> Tensor:
+        """(N, T) int64 ids, the first token included."""
+        return self._data.train_NT if split == "train" else self._data.prompts_PT
+
+    def prompts(self) -> list[PromptSet]:
+        """One set: the top of held-out images."""
+        return [self._data.prompt_set()]
+
+    def conditions(self) -> list[Condition]:
+        """What to compare."""
+        return self._conditions
+
+    def processors(self) -> list[LogitsProcessor]:
+        """Only codes may follow, no start or class token."""
+        return [OnlyCodes(self._vocabulary.codes)]
+
+    def judge(self, generated: Generations) -> Metrics:
+        """Repeats among codes, fidelity and copies of the completed images."""
+        return self._judge.score(self._completed(generated), _codes(generated))
+
+    def pieces(self, ids: np.ndarray) -> list[str]:
+        """Codes as numbers."""
+        return [f"{code} " for code in ids.tolist()]
+
+    def present(
+        self,
+        generated: dict[str, list[Generations]],
+        by_position: Mapping[str, Mapping[str, Sequence[float]]],
+        folder: Path,
+    ) -> Presentation:
+        """Tables of pictures and heat maps; contact sheets in the folder `pictures`."""
+        images = {name: self._completed(sets[0]) for name, sets in generated.items()}
+        return present(
+            images,
+            by_position,
+            judge=self._judge,
+            train_NCHW=self._data.train_NCHW,
+            grid=self.tokenizer.grid,
+            given=self._data.given,
+            folder=folder,
+        )
+
+    def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
+        """Write what `from_pretrained` loads, with the image tokenizer in a folder of its own."""
+        save_transformer(model, folder, tokenizer=self.tokenizer, card=card)
+
+    def _completed(self, generated: Generations) -> Tensor:
+        """(P, C, H, W) uint8 images of a condition, decoded once."""
+        if generated.condition == REAL:
+            return self._data.prompts_PCHW
+        if generated.condition not in self._images:
+            self._images[generated.condition] = self.tokenizer.decode(_codes(generated))
+        return self._images[generated.condition]
+
+
+def _codes(generated: Generations) -> Tensor:
+    """(P, L) codes of whole images."""
+    rest_PN = torch.from_numpy(np.stack(generated.continuations))
+    return completed_codes(generated.prompts.ids_PC, rest_PN)

@@ -1,0 +1,121 @@
+"""The network behind the offline extractor: its shape, and the folder it is kept in.
+
+Shapes: N images, C channels, H W pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
+from torch import Tensor
+
+from common.errors import UserError
+from common.files import atomic_write_bytes, atomic_write_text, writing
+
+CONFIG, WEIGHTS = "config.json", "extractor.safetensors"
+LABEL = re.compile(r"[a-z0-9._-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkShape:
+    """What config.json holds.
+
+    Attributes:
+        name: label of the network's figures, of [a-z0-9._-].
+        classes: what it was taught to tell apart.
+        stem_width: channels of the first convolution.
+        widths: channels of the stages, multiples of 8; the last is the number of features.
+        image_size: H and W that it was trained on.
+        mean: of the red, green and blue of its training images, in [0, 1].
+        std: likewise.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    stem_width: int
+    widths: tuple[int, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def new_network(*, classes: int, stem_width: int, widths: Sequence[int]) -> ByobNet:
+    """A small residual network of timm's for images of about 32 x 32.
+
+    A 3 x 3 stem of stride 2 without the usual pooling, which would leave 8 x 8; then one basic
+    block per width, each after the first at half the resolution. With a stem of stride 1 every
+    convolution would cost four times as much.
+
+    Args:
+        classes: outputs.
+        stem_width: channels of the stem.
+        widths: channels of the stages, multiples of 8: timm rounds others.
+    """
+    assert all(width % 8 == 0 for width in widths), widths
+    blocks = tuple(
+        ByoBlockCfg("basic", d=1, c=width, s=1 if stage == 0 else 2)
+        for stage, width in enumerate(widths)
+    )
+    shape = ByoModelCfg(blocks=blocks, stem_type="3x3", stem_pool=None, stem_chs=stem_width)
+    return ByobNet(shape, num_classes=classes)
+
+
+def normalise(pixels_NCHW: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(x - mean) / std for each channel of floats in [0, 1]."""
+    mean_C11, std_C11 = (pixels_NCHW.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (pixels_NCHW - mean_C11) / std_C11
+
+
+def save_network(network: ByobNet, shape: NetworkShape, folder: Path) -> None:
+    """Write `CONFIG` and `WEIGHTS`, the latter in half precision: half the size, and 82.77 % of
+    CIFAR-10's test images right instead of 82.78 %.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    halves = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    atomic_write_bytes(folder / WEIGHTS, save(halves))
+    atomic_write_text(folder / CONFIG, json.dumps(asdict(shape), indent=1) + "\n")
+
+
+def load_network(folder: Path) -> tuple[ByobNet, NetworkShape]:
+    """What `save_network` wrote: in single precision, frozen, in evaluation mode.
+
+    Raises:
+        UserError: a file is missing, not ours, or does not fit the other.
+    """
+    try:
+        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        shape = NetworkShape(**values)
+        network = new_network(
+            classes=len(shape.classes), stem_width=shape.stem_width, widths=shape.widths
+        )
+        weights = load_file(folder / WEIGHTS)
+        network.load_state_dict(weights)
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            expected=f"an extractor ({CONFIG} and {WEIGHTS}) in {str(folder)!r}",
+            got=reason[:160],
+            fix="give the model folder that `python -m image.extractor` wrote",
+        ) from error
+    network.to(memory_format=torch.channels_last)
+    return network.float().eval().requires_grad_(False), shape

@@ -1,0 +1,83 @@
+"""Hyperfit an autoregressive image model and report what became of its greedy completions.
+
+    python -m image.run                                  the embedded model and vignettes, offline
+    python -m image.run --config configs/image/cifar10.yaml
+    python -m image.run --config configs/image/paper_imagegpt.yaml
+
+The top quarter of held-out images is given and the model completes them, code by code. Writes
+config.yaml, metrics.json, history.jsonl, samples.jsonl, report.html, pictures/, model/ and
+checkpoints/ to --out (runs/image/NAME by default).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from common.command import Prepared, run_command
+from common.config import parse
+from common.device import pick_device
+from common.errors import run_cli
+from image.config import ImageRunConfig
+from image.dataset import load_image_data
+from image.domain import ImageDomain, image_conditions
+from image.features import load_extractor
+from image.judge import ImageJudge
+from image.model import check_fits, load_transformer, meta_transformer, vocabulary
+from image.presentation import PICTURES
+from image.tokens import load_tokenizer, tokenizer_of
+
+PROG = "python -m image.run"
+
+
+def main(argv: list[str]) -> int:
+    config = parse(ImageRunConfig, argv, prog=PROG, description=__doc__ or "")
+    return run_command(config, [PROG, *argv], lambda: prepare(config))
+
+
+def prepare(config: ImageRunConfig) -> Prepared:
+    """Read tokenizer, shape, extractors and images.
+
+    Raises:
+        UserError: one of them cannot be read, or they do not fit together.
+    """
+    device = pick_device(config.device)
+    conditions = image_conditions(config.measure)
+    tokenizer = load_tokenizer(config.tokenizer or tokenizer_of(config.model), device=device)
+    shape = meta_transformer(config.model)
+    check_fits(shape, tokenizer)
+    extractors = [load_extractor(name, device=device) for name in config.score.extractors]
+    data = load_image_data(config.data, tokenizer, vocabulary(shape), seed=config.seed)
+
+    def load() -> ImageDomain:
+        judge = ImageJudge(
+            extractors=extractors,
+            train_NCHW=data.train_NCHW,
+            references_NCHW=data.references_NCHW,
+            grid=tokenizer.grid,
+            given=data.given,
+            judged=len(data.prompts_PCHW),
+            seed=config.seed,
+        )
+        return ImageDomain(
+            model=load_transformer(config.model),
+            tokenizer=tokenizer,
+            vocabulary=vocabulary(shape),
+            data=data,
+            judge=judge,
+            conditions=conditions,
+            main_fidelity=f"fid[{extractors[0].name}]",
+        )
+
+    return Prepared(
+        domain=ImageDomain.name,
+        notes=data.notes,
+        shape=shape,
+        train_NT=data.train_NT,
+        first_target=data.first_target,
+        load=load,
+        closing=lambda folder: f"pictures: {folder.path / PICTURES / 'comparison.png'}",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
