@@ -27,6 +27,7 @@ class ImageData:
         train_NCHW: the training images.
         prompts_PCHW: the held-out images that are completed.
         references_NCHW: further held-out images.
+        references_NL: their codes.
         train_NT: (N, T) training sequences, the first token included.
         prompts_PT: (P, T) sequences of the completed images, the true rest included.
         given: how many codes of an image are given.
@@ -37,6 +38,7 @@ class ImageData:
     train_NCHW: Tensor
     prompts_PCHW: Tensor
     references_NCHW: Tensor
+    references_NL: Tensor
     train_NT: Tensor
     prompts_PT: Tensor
     given: int
@@ -106,7 +108,7 @@ def load_image_data(
             labels_N=_labels(images, vocabulary) if config.class_conditional else None,
         )
 
-    prompts_PT = sequences_of(heldout)[: config.prompts]
+    heldout_NT = sequences_of(heldout)
     notes = (
         f"training on {config.sequences} images of {codes} codes ({train.source})",
         f"prompts: {config.prompts} held-out images ({heldout.source}), {given} codes given, "
@@ -118,8 +120,9 @@ def load_image_data(
         train_NCHW=train.images_NCHW,
         prompts_PCHW=heldout.images_NCHW[: config.prompts],
         references_NCHW=heldout.images_NCHW[config.prompts :],
+        references_NL=heldout_NT[config.prompts :, 1:],
         train_NT=sequences_of(train),
-        prompts_PT=prompts_PT,
+        prompts_PT=heldout_NT[: config.prompts],
         given=given,
         first_target=1 if config.prompt_loss else 1 + given,
         notes=notes,

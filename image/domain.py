@@ -16,7 +16,7 @@ from common.domain import Condition, Generations, Metrics, Presentation, PromptS
 from image.dataset import ImageData, completed_codes
 from image.judge import ImageJudge
 from image.model import OnlyCodes, Vocabulary, save_transformer
-from image.presentation import present
+from image.presentation import ROWS_SHOWN, present
 from image.tokens import ImageTokenizer
 
 REAL, RECONSTRUCTION = "real", "reconstruction"
@@ -121,11 +121,12 @@ class ImageDomain:
     ) -> Presentation:
         """Tables of pictures and heat maps; contact sheets in the folder `pictures`."""
         images = {name: self._completed(sets[0]) for name, sets in generated.items()}
+        subject_NL = _codes(generated["hyperfitted-greedy"][0])
         return present(
             images,
             by_position,
+            nearest_NCHW=self._nearest(subject_NL[:ROWS_SHOWN]),
             judge=self._judge,
-            train_NCHW=self._data.train_NCHW,
             grid=self.tokenizer.grid,
             given=self._data.given,
             folder=folder,
@@ -134,6 +135,9 @@ class ImageDomain:
     def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
         """Write what `from_pretrained` loads, with the image tokenizer in a folder of its own."""
         save_transformer(model, folder, tokenizer=self.tokenizer, card=card)
+
+    def _nearest(self, ids_NL: Tensor) -> Tensor:
+        return self._data.train_NCHW[self._judge.nearest(ids_NL).indices_N]
 
     def _completed(self, generated: Generations) -> Tensor:
         """(P, C, H, W) uint8 images of a condition, decoded once."""

@@ -35,8 +35,8 @@ def present(
     images: Mapping[str, Tensor],
     by_position: Mapping[str, Mapping[str, Sequence[float]]],
     *,
+    nearest_NCHW: Tensor,
     judge: ImageJudge,
-    train_NCHW: Tensor,
     grid: int,
     given: int,
     folder: Path,
@@ -46,16 +46,15 @@ def present(
     Args:
         images: condition -> (N, C, H, W) uint8 images, "real" among them.
         by_position: model -> measure -> mean per completed code.
-        judge: finds the nearest training images and defines its metrics.
-        train_NCHW: uint8 training images.
+        nearest_NCHW: the training images nearest to the first hyperfitted greedy completions.
+        judge: defines its metrics.
         grid: codes per row and column.
         given: how many codes are the prompt.
         folder: of the run.
     """
     shown = {"prompt": prompt_pictures(images["real"][:ROWS_SHOWN], grid=grid, given=given)}
     shown |= {condition_label(name): part[:ROWS_SHOWN] for name, part in images.items()}
-    nearest = judge.nearest(images[_SUBJECT][:ROWS_SHOWN])
-    shown["nearest training image"] = train_NCHW[nearest.indices_N]
+    shown["nearest training image"] = nearest_NCHW
     save_png(labelled_sheet(shown), folder / PICTURES / "comparison.png")
     for name, part_NCHW in images.items():
         save_png(contact_sheet(part_NCHW[:SHEET_IMAGES]), folder / PICTURES / f"{name}.png")

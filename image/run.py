@@ -51,9 +51,10 @@ def prepare(config: ImageRunConfig) -> Prepared:
     def load() -> ImageDomain:
         judge = ImageJudge(
             extractors=extractors,
-            train_NCHW=data.train_NCHW,
+            tokenizer=tokenizer,
+            train_NL=data.train_NT[:, 1:],
             references_NCHW=data.references_NCHW,
-            grid=tokenizer.grid,
+            references_NL=data.references_NL,
             given=data.given,
             judged=len(data.prompts_PCHW),
             seed=config.seed,
