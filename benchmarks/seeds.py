@@ -1,4 +1,4 @@
-"""The phenomenon over several seeds: what `python -m text.run` measured, run by run and together.
+"""The phenomenon over several seeds: what text.run or image.run measured, run by run and together.
 
     for seed in 0 1 2; do python -m text.run --seed $seed --out runs/text/seed$seed; done
     python -m benchmarks.seeds runs/text/seed0 runs/text/seed1 runs/text/seed2 --out FILE.json
@@ -24,7 +24,19 @@ from common.errors import UserError, run_cli
 from common.files import atomic_write_text
 from common.record import RunFolder
 
-METRICS = ("ttr_96", "rep_4", "overlap_tokens", "overlap_max", "overlap_over_10", "self_bleu_4")
+COLUMNS = {
+    "text": ("ttr_96", "rep_4", "overlap_tokens", "overlap_max", "overlap_over_10", "self_bleu_4"),
+    "image": (
+        "code_ttr",
+        "vertical_equal_share",
+        "flat_share",
+        "fid[cifar-net]",
+        "kid[cifar-net]",
+        "copy_rate",
+        "overlap_over_10",
+    ),
+}
+"""What the table shows, the type-token ratio first, then the measure of repetition."""
 MAY_DIFFER = ("seed", "out", "name", "overwrite", "resume", "json")
 
 
@@ -49,6 +61,13 @@ def load(folders: Sequence[Path]) -> list[dict[str, Any]]:
                 got=f"{folder} and {folders[0]} differing in {', '.join(changed)}",
                 fix="compare runs of one configuration",
             )
+    domains = {run["domain"] for run in runs}
+    if len(domains) > 1 or not domains <= COLUMNS.keys():
+        raise UserError(
+            expected=f"runs of one domain among {', '.join(COLUMNS)}",
+            got=", ".join(sorted(domains)),
+            fix="summarise each domain by itself",
+        )
     seeds = [run["config"]["seed"] for run in runs]
     if len(set(seeds)) < len(seeds):
         raise UserError(expected="one run per seed", got=f"seeds {seeds}", fix="leave doubles out")
@@ -81,23 +100,24 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         )
 
     probes = [run["probe"] for run in runs]
-    greedy = "hyperfitted-greedy"
+    greedy, original = "hyperfitted-greedy", "original-greedy"
+    columns = COLUMNS[runs[0]["domain"]]
+    ttr, repetition = columns[:2]
     return {
-        "n_prompts": runs[0]["conditions"][greedy]["all"]["ttr_96"]["n"],
+        "domain": runs[0]["domain"],
+        "n_prompts": runs[0]["conditions"][greedy]["all"][ttr]["n"],
         "conditions": {
             condition: {
                 metric: spread([pooled(run, condition, metric) for run in runs])
                 | {"intervals": [run["conditions"][condition]["all"][metric] for run in runs]}
-                for metric in METRICS
+                for metric in columns
             }
             for condition in runs[0]["conditions"]
         },
         "ratios": {
-            "ttr_96, hyperfitted greedy / original greedy": ratio(
-                "ttr_96", greedy, "original-greedy"
-            ),
-            "rep_4, original greedy / hyperfitted greedy": ratio(
-                "rep_4", "original-greedy", greedy
+            f"{ttr}, hyperfitted greedy / original greedy": ratio(ttr, greedy, original),
+            f"{repetition}, original greedy / hyperfitted greedy": ratio(
+                repetition, original, greedy
             ),
             "held-out entropy, hyperfitted / original": spread(
                 [p["hyperfitted"]["entropy_nats"] / p["original"]["entropy_nats"] for p in probes]
@@ -106,11 +126,8 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 [p["hyperfitted"]["top1_mass"] / p["original"]["top1_mass"] for p in probes]
             ),
         },
-        "ttr_96 moved by the blocker": spread(
-            [
-                abs(pooled(run, f"{greedy}-blocked", "ttr_96") - pooled(run, greedy, "ttr_96"))
-                for run in runs
-            ]
+        f"{ttr} moved by the blocker": spread(
+            [abs(pooled(run, f"{greedy}-blocked", ttr) - pooled(run, greedy, ttr)) for run in runs]
         ),
         "training": {
             key: spread([run["training"][key] for run in runs])
@@ -124,20 +141,20 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def table(summary: dict[str, Any]) -> str:
     """The pooled figures as Markdown: mean over runs, range in brackets."""
+    columns = COLUMNS[summary["domain"]]
     lines = [
-        "| condition | " + " | ".join(METRICS) + " |",
-        "|---" * (len(METRICS) + 1) + "|",
+        "| condition | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
     ]
     for condition, metrics in summary["conditions"].items():
         cells = [
             f"{m['mean']:.3f} [{m['min']:.3f}, {m['max']:.3f}]"
-            for m in (metrics[metric] for metric in METRICS)
+            for m in (metrics[metric] for metric in columns)
         ]
         lines.append(f"| {condition} | " + " | ".join(cells) + " |")
     lines.append("")
-    figures = summary["ratios"] | {
-        "ttr_96 moved by the blocker": summary["ttr_96 moved by the blocker"]
-    }
+    moved = f"{columns[0]} moved by the blocker"
+    figures = summary["ratios"] | {moved: summary[moved]}
     figures |= {f"training {name}": value for name, value in summary["training"].items()}
     lines += [
         f"{name}: {value['mean']:.3f} [{value['min']:.3f}, {value['max']:.3f}]"

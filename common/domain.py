@@ -86,6 +86,7 @@ class Presentation:
         sections: shown first, e.g. grids of images.
         definitions: metric name -> one line, for the domain's own metrics.
         labels: metric name -> what the page calls it, where its name will not do.
+        first: metrics that the tables begin with.
         samples: whether the tokens' pieces are for reading, side by side.
     """
 
@@ -93,6 +94,7 @@ class Presentation:
     sections: Sequence[ReportSection] = ()
     definitions: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    first: Sequence[str] = ()
     samples: bool = True
 
 

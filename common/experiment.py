@@ -168,6 +168,7 @@ def run_experiment(
         extra_sections=shown.sections,
         definitions=shown.definitions,
         labels=shown.labels,
+        first=shown.first,
         samples=shown.samples,
     )
     progress.note(f"report: {report}")

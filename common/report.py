@@ -68,6 +68,7 @@ def build_report(
     extra_sections: Sequence[ReportSection] = (),
     definitions: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
+    first: Sequence[str] = (),
     samples: bool = True,
 ) -> Path:
     """Write `report.html` into a finished run's folder.
@@ -80,6 +81,7 @@ def build_report(
         extra_sections: shown before everything else.
         definitions: metric name -> one line, for metrics that only the domain knows.
         labels: metric name -> what the page calls it instead of the usual.
+        first: metrics that the tables begin with.
         samples: whether the continuations' pieces are shown, coloured, side by side.
 
     Returns:
@@ -97,6 +99,7 @@ def build_report(
             "sections": [asdict(section) for section in extra_sections],
             "definitions": dict(definitions or {}),
             "labels": dict(labels or {}),
+            "first": list(first),
             "samples": samples,
         }
         atomic_write_text(kept_path, json.dumps(kept, indent=1) + "\n")
@@ -119,7 +122,7 @@ def build_report(
             remarks=words.remarks(metrics),
             charts=[Markup(chart) for chart in curves(metrics, history)],
             events=[r for r in history if r["kind"] == "event"],
-            tables=condition_tables(metrics["conditions"]),
+            tables=condition_tables(metrics["conditions"], first=kept.get("first", ())),
             probe=probe_table(metrics["probe"]),
             reference=reference_name(metrics["conditions"]),
             ttr=ttr,

@@ -19,15 +19,27 @@ from common.metric_names import (
 )
 
 
-def condition_tables(conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One table per prompt set, "all" first: rows of cells with text, interval and highlight."""
+def condition_tables(
+    conditions: Mapping[str, Any], *, first: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """One table per prompt set, "all" first: rows of cells with text, interval and highlight.
+
+    A set that is the pool, being its only one, has no table of its own.
+
+    Args:
+        conditions: of `metrics.json`.
+        first: metrics that come before the others.
+    """
     sets = dict.fromkeys(name for by_set in conditions.values() for name in by_set)
     tables = []
     for prompt_set in sorted(sets, key=lambda name: name != "all"):
         measured = {
             c: by_set[prompt_set] for c, by_set in conditions.items() if prompt_set in by_set
         }
-        metrics = in_order(name for values in measured.values() for name in values)
+        if prompt_set != "all" and all(c["all"] == c.get(prompt_set) for c in conditions.values()):
+            continue
+        names = in_order(name for values in measured.values() for name in values)
+        metrics = [*(m for m in first if m in names), *(m for m in names if m not in first)]
         decimals = {
             m: _decimals([v[m]["mean"] for v in measured.values() if m in v]) for m in metrics
         }

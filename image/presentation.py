@@ -83,5 +83,6 @@ def present(
         ],
         definitions={name: definition for name, (_, definition) in own.items()},
         labels={name: label for name, (label, _) in own.items() if label is not None},
+        first=list(own),
         samples=False,
     )

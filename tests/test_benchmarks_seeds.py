@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.seeds import METRICS, load, main, summarise
+from benchmarks.seeds import COLUMNS, load, main, summarise
 from common.errors import UserError, run_cli
 
 CONDITIONS = ("original-greedy", "hyperfitted-greedy", "hyperfitted-greedy-blocked")
@@ -19,11 +19,18 @@ def interval(mean: float) -> dict[str, Any]:
     return {"mean": mean, "low": mean - 0.01, "high": mean + 0.01, "n": 40}
 
 
-def write_run(folder: Path, seed: int, *, ttr: tuple[float, float, float], **config: Any) -> Path:
+def write_run(
+    folder: Path,
+    seed: int,
+    *,
+    ttr: tuple[float, float, float],
+    domain: str = "text",
+    **config: Any,
+) -> Path:
     folder.mkdir()
     metrics = {
         "schema": 1,
-        "domain": "text",
+        "domain": domain,
         "training": {
             "outcome": "reached",
             "final_loss": 0.04,
@@ -37,7 +44,7 @@ def write_run(folder: Path, seed: int, *, ttr: tuple[float, float, float], **con
             "hyperfitted": {"entropy_nats": 2.0 + seed, "top1_mass": 0.5},
         },
         "conditions": {
-            condition: {"all": {name: interval(value) for name in METRICS}}
+            condition: {"all": {name: interval(value) for name in COLUMNS[domain]}}
             for condition, value in zip(CONDITIONS, ttr, strict=True)
         },
         "provenance": {"seed": seed},
@@ -83,3 +90,22 @@ def test_one_seed_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no metrics.json"):
         load([tmp_path])
+
+
+def test_image_runs_are_summarised_by_their_own_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_run(tmp_path / str(s), s, ttr=(0.2, 0.6, 0.6), domain="image") for s in (0, 1)]
+    assert main([str(run) for run in runs]) == 0
+    told = capsys.readouterr().out
+    assert "fid[cifar-net]" in told and "rep_4" not in told
+    assert "code_ttr, hyperfitted greedy / original greedy: 3.000" in told
+
+
+def test_domains_are_not_mixed(tmp_path: Path) -> None:
+    folders = [
+        write_run(tmp_path / "a", 0, ttr=(0.2, 0.6, 0.6)),
+        write_run(tmp_path / "b", 1, ttr=(0.2, 0.6, 0.6), domain="image"),
+    ]
+    with pytest.raises(UserError, match="one domain"):
+        load(folders)
