@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from common.errors import UserError, run_cli
-from common.files import atomic_write_text
+from common.files import atomic_write_text, writing
 from common.record import RunFolder
 
 COLUMNS = {
@@ -172,6 +172,8 @@ def main(argv: list[str]) -> int:
     summary = summarise(load(options.folders))
     print(table(summary))
     if options.out:
+        with writing(options.out.parent):
+            options.out.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(options.out, json.dumps(summary, indent=1) + "\n")
     return 0
 
