@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel
 
-from common.config import MeasureConfig
-from common.decode_config import greedy_config, repetition_penalty_config, sampling_config
 from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
 from image.dataset import ImageData, completed_codes
 from image.judge import ImageJudge
@@ -19,34 +17,8 @@ from image.model import OnlyCodes, Vocabulary, save_transformer
 from image.presentation import ROWS_SHOWN, present
 from image.tokens import ImageTokenizer
 
-REAL, RECONSTRUCTION = "real", "reconstruction"
-
-
-def image_conditions(measure: MeasureConfig) -> list[Condition]:
-    """Original, early-stopped and hyperfitted greedy, the decoding baselines, the truth twice:
-    through the tokenizer, which no completion can beat, and as it was.
-
-    Raises:
-        UserError: a decoding option out of range.
-    """
-    greedy = greedy_config()
-    sampled = sampling_config(
-        top_p=measure.top_p, temperature=measure.temperature, top_k=measure.top_k
-    )
-    penalty = repetition_penalty_config(measure.repetition_penalty)
-    return [
-        Condition(name="original-greedy", stage="original", method=greedy),
-        Condition(name="original-sampled", stage="original", method=sampled),
-        Condition(name="original-repetition-penalty", stage="original", method=penalty),
-        Condition(name="early-stopped-greedy", stage="early-stopped", method=greedy),
-        Condition(name="hyperfitted-greedy", stage="hyperfitted", method=greedy),
-        Condition(
-            name="hyperfitted-greedy-blocked", stage="hyperfitted", method=greedy, blocked=True
-        ),
-        Condition(name="hyperfitted-sampled", stage="hyperfitted", method=sampled),
-        Condition(name=RECONSTRUCTION, stage="reference", method=None),
-        Condition(name=REAL, stage="reference", method=None),
-    ]
+# Through the tokenizer, which no completion can beat, and as it was.
+REFERENCES = (RECONSTRUCTION := "reconstruction", REAL := "real")
 
 
 class ImageDomain:
@@ -58,7 +30,7 @@ class ImageDomain:
         vocabulary: of the model.
         data: from `load_image_data`.
         judge: scores completed images.
-        conditions: from `image_conditions`.
+        conditions: what to compare.
         main_fidelity: name of the fidelity metric that a short table shows.
     """
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 import sys
 
 from common.command import Prepared, run_command
+from common.conditions import standard_conditions
 from common.config import parse
 from common.device import pick_device
 from common.errors import run_cli
 from image.config import ImageRunConfig
 from image.dataset import load_image_data
-from image.domain import ImageDomain, image_conditions
+from image.domain import REFERENCES, ImageDomain
 from image.features import load_extractor
 from image.judge import ImageJudge
 from image.model import check_fits, load_transformer, meta_transformer, vocabulary
@@ -41,7 +42,7 @@ def prepare(config: ImageRunConfig) -> Prepared:
         UserError: one of them cannot be read, or they do not fit together.
     """
     device = pick_device(config.device)
-    conditions = image_conditions(config.measure)
+    conditions = standard_conditions(config.measure, sampled="sampled", references=REFERENCES)
     tokenizer = load_tokenizer(config.tokenizer or tokenizer_of(config.model), device=device)
     shape = meta_transformer(config.model)
     check_fits(shape, tokenizer)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UserError
+from common.hub import load_split
 
 Split = Literal["train", "heldout"]
 
@@ -157,25 +158,9 @@ def open_hub(name: str, *, split: Split) -> Source:
     Raises:
         UserError: the extra is missing, the hub cannot be reached, or there is no image column.
     """
-    try:
-        import datasets  # pyright: ignore[reportMissingImports]  # the `hub` extra
-    except ImportError as error:
-        raise UserError(
-            expected=f"the package `datasets`, for hub:{name}",
-            got="it is not installed",
-            fix="pip install 'hyperfitting[hub]'",
-        ) from error
-    repository, _, part = name.partition(":")
-    part = part or ("train" if split == "train" else "test")
-    try:
-        rows: Any = datasets.load_dataset(repository, split=part)
-    except (OSError, ValueError, RuntimeError) as error:  # no network, unknown name or split
-        raise UserError(
-            expected=f"split {part!r} of {repository!r} on the hub, reached over the network or "
-            "cached",
-            got=(str(error).strip() or type(error).__name__).splitlines()[0],
-            fix="check the name, the split and the connection, or name a folder",
-        ) from error
+    rows, repository, part = load_split(name, default="train" if split == "train" else "test")
+    import datasets  # pyright: ignore[reportMissingImports]  # there, since rows were read
+
     columns = dict(rows.features)
     images = [column for column, kind in columns.items() if isinstance(kind, datasets.Image)]
     classes = [column for column, kind in columns.items() if isinstance(kind, datasets.ClassLabel)]

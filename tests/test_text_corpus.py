@@ -125,7 +125,7 @@ def test_hub_without_network_rows_or_package(monkeypatch: pytest.MonkeyPatch) ->
         raise ConnectionError("Couldn't reach 'owner/name' on the Hub\nmore lines")
 
     fake_datasets(monkeypatch, unreachable)
-    with pytest.raises(UserError, match="Couldn't reach .* on the Hub\\);"):
+    with pytest.raises(UserError, match="Couldn't reach .* on the Hub;"):
         read_documents("hub:owner/name")
     fake_datasets(monkeypatch, lambda name, *, split: [])
     with pytest.raises(UserError, match="which is empty"):

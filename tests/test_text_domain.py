@@ -9,13 +9,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from common.conditions import standard_conditions
 from common.config import MeasureConfig
 from common.decode_config import NEUTRAL, greedy_config
+from common.domain import Condition
 from common.errors import UserError
 from text.config import CorpusConfig
 from text.data import load_data
-from text.domain import TextDomain, text_conditions
+from text.domain import TextDomain
 from text.model import load_model, load_tokenizer
+
+
+def conditions_of(measure: MeasureConfig) -> list[Condition]:
+    return standard_conditions(measure, sampled="top-p", references=["human"])
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +45,13 @@ def domain(tiny_checkpoint: Path) -> TextDomain:
         model=load_model(str(tiny_checkpoint)),
         tokenizer=tokenizer,
         data=data,
-        conditions=text_conditions(MeasureConfig()),
+        conditions=conditions_of(MeasureConfig()),
     )
 
 
 def test_conditions_take_their_options() -> None:
     measure = MeasureConfig(top_p=0.5, temperature=0.4, top_k=3, repetition_penalty=1.7)
-    conditions = {c.name: c for c in text_conditions(measure)}
+    conditions = {c.name: c for c in conditions_of(measure)}
     assert list(conditions) == [
         "original-greedy",
         "original-top-p",
@@ -71,7 +77,7 @@ def test_conditions_take_their_options() -> None:
 
 def test_a_decoding_option_out_of_range_is_refused() -> None:
     with pytest.raises(UserError, match="top_p"):
-        text_conditions(MeasureConfig(top_p=0.0))
+        conditions_of(MeasureConfig(top_p=0.0))
 
 
 def test_sequences_and_pieces(domain: TextDomain) -> None:

@@ -15,6 +15,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from common.errors import UserError
+from common.hub import load_split
 
 EMBEDDED = ("tales", "stories", "news", "encyclopedia")
 SUFFIXES = (".txt", ".jsonl")
@@ -172,25 +173,7 @@ def _read_embedded(name: str) -> list[Document]:
 
 
 def _read_hub(name: str, field: str) -> list[Document]:
-    try:
-        # The `hub` extra: heavy, and few runs need it.
-        import datasets  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise UserError(
-            expected="the package `datasets` for hub: sources",
-            got="it is not installed",
-            fix="pip install 'datasets'",
-        ) from error
-    repository, _, split = name.partition(":")
-    try:
-        rows = datasets.load_dataset(repository, split=split or "train")
-    except (OSError, ValueError, RuntimeError) as error:  # no network, unknown name, unknown split
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            expected="a dataset on the hub, reached over the network or cached",
-            got=f"hub:{name} ({first_line})",
-            fix="check the name, the split and the connection, or pass a local file",
-        ) from error
+    rows, repository, _ = load_split(name, default="train")
     documents = [
         _from_row(row, f"hub:{name}:{number}", f"{repository}:{number}", field)
         for number, row in enumerate(rows, start=1)

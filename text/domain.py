@@ -8,37 +8,10 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from common.config import MeasureConfig
-from common.decode_config import greedy_config, repetition_penalty_config, sampling_config
 from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
 from text.data import TextData
 from text.pieces import pieces, word_start_mask
 from text.save import save_model
-
-
-def text_conditions(measure: MeasureConfig) -> list[Condition]:
-    """Original, early-stopped and hyperfitted greedy, the decoding baselines, the truth.
-
-    Raises:
-        UserError: a decoding option out of range.
-    """
-    greedy = greedy_config()
-    top_p = sampling_config(
-        top_p=measure.top_p, temperature=measure.temperature, top_k=measure.top_k
-    )
-    penalty = repetition_penalty_config(measure.repetition_penalty)
-    return [
-        Condition(name="original-greedy", stage="original", method=greedy),
-        Condition(name="original-top-p", stage="original", method=top_p),
-        Condition(name="original-repetition-penalty", stage="original", method=penalty),
-        Condition(name="early-stopped-greedy", stage="early-stopped", method=greedy),
-        Condition(name="hyperfitted-greedy", stage="hyperfitted", method=greedy),
-        Condition(
-            name="hyperfitted-greedy-blocked", stage="hyperfitted", method=greedy, blocked=True
-        ),
-        Condition(name="hyperfitted-top-p", stage="hyperfitted", method=top_p),
-        Condition(name="human", stage="reference", method=None),
-    ]
 
 
 class TextDomain:
@@ -48,7 +21,7 @@ class TextDomain:
         model: the causal LM, dropout off.
         tokenizer: its tokenizer.
         data: from `load_data`.
-        conditions: from `text_conditions`.
+        conditions: what to compare.
     """
 
     name = "text"

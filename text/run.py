@@ -15,12 +15,13 @@ import sys
 import torch
 
 from common.command import Prepared, run_command
+from common.conditions import standard_conditions
 from common.config import parse
 from common.errors import run_cli
 from common.summary import before_after
 from text.config import TextRunConfig
 from text.data import load_data
-from text.domain import TextDomain, text_conditions
+from text.domain import TextDomain
 from text.model import (
     check_fits,
     check_tokenizer_fits,
@@ -49,7 +50,7 @@ def prepare(config: TextRunConfig) -> Prepared:
     check_tokenizer_fits(shape, tokenizer)
     data = load_data(config.data, tokenizer, seed=config.seed)
     check_fits(shape, data.longest())
-    conditions = text_conditions(config.measure)
+    conditions = standard_conditions(config.measure, sampled="top-p", references=["human"])
 
     def load() -> TextDomain:
         model = load_model(config.model, dtype=torch.float32)

@@ -1,0 +1,44 @@
+"""Data sets from the hub, for domains that read them (the `hub` extra)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.errors import UserError
+
+
+def load_split(name: str, *, default: str) -> tuple[Any, str, str]:
+    """The rows of `OWNER/NAME[:SPLIT]`.
+
+    Args:
+        name: what follows "hub:" in a source.
+        default: the split where none is named.
+
+    Returns:
+        The rows, the repository and the split.
+
+    Raises:
+        UserError: the extra is missing, or name, split or network fail.
+    """
+    try:
+        # Heavy, and few runs need it.
+        import datasets  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError(
+            expected=f"the package `datasets`, for hub:{name}",
+            got="it is not installed",
+            fix="pip install 'hyperfitting[hub]'",
+        ) from error
+    repository, _, split = name.partition(":")
+    split = split or default
+    try:
+        rows: Any = datasets.load_dataset(repository, split=split)
+    except (OSError, ValueError, RuntimeError) as error:  # no network, unknown name or split
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            expected=f"split {split!r} of {repository!r} on the hub, reached over the network or "
+            "cached",
+            got=first_line,
+            fix="check the name, the split and the connection, or use local files",
+        ) from error
+    return rows, repository, split
