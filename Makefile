@@ -6,8 +6,9 @@ DEV_STAMP := $(VENV)/.installed-dev
 
 .PHONY: demo test lint type bench clean
 
-demo: $(STAMP)  ## hyperfit the embedded model, offline, and write a report
+demo: $(STAMP)  ## hyperfit the embedded models, offline, and write a report of each
 	$(BIN)/python -m text.run --out runs/text/demo --overwrite
+	$(BIN)/python -m image.run --out runs/image/demo --overwrite
 
 test: $(DEV_STAMP)  ## the whole test suite with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered

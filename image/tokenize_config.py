@@ -42,43 +42,43 @@ class TokenizeConfig:
     """Rows of the codebook."""
     embed_dim: int = 8
     """Width of a row."""
-    channels: tuple[int, ...] = (32, 64, 96)
+    channels: tuple[int, ...] = (16, 24, 48)
     """Convolution channels per resolution; each step to the next halves the image."""
     layers_per_block: int = 1
     """Residual blocks per resolution."""
-    groups: int = 16
-    """Groups of the group norms; must divide the channels."""
-    updates: int = 3000
+    groups: int = 1
+    """Groups of the group norms; must divide the channels. Many groups hide colours from it."""
+    updates: int = 11000
     """Length of the run."""
-    batch_size: int = 32
+    batch_size: int = 8
     """Images per update."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak rate."""
     warmup_updates: int = 50
     """Linear rise at the start; the rate then falls linearly to zero."""
-    quantise_from: int = 150
+    quantise_from: int = 1000
     """Updates of a plain autoencoder before the codebook starts from what it encodes."""
     extractor: str | None = "offline"
     """Feature network of the reconstruction FID and the perceptual term; null leaves both out."""
-    perceptual_weight: float = 1.0
+    perceptual_weight: float = 0.1
     """Of the perceptual term; 0 is off."""
     commitment_weight: float = 0.25
     """Of the commitment term."""
-    stability_weight: float = 0.25
+    stability_weight: float = 2.0
     """Of the term that keeps codes through decoding and encoding; 0 is off."""
-    codebook_decay: float = 0.99
+    codebook_decay: float = 0.995
     """Of the moving averages that the codebook follows."""
-    restart_after: int = 20
+    restart_after: int = 80
     """Updates without being chosen after which a code is replaced."""
     flip: bool = True
     """Mirror half of the training images."""
     max_gradient_norm: float = 1.0
     """Gradient clipping."""
-    log_every: int = 20
+    log_every: int = 50
     """Updates between two lines of history."""
-    checkpoint_every: int = 200
+    checkpoint_every: int = 1000
     """Updates between checkpoints."""
-    validate_every: int = 200
+    validate_every: int = 1000
     """Updates between held-out figures."""
 
 

@@ -7,6 +7,9 @@ Perceptual: distance of channel-normalised feature maps at several scales, as in
 al. 2017). Stability: the reconstruction, encoded again, falls near the same codes, so that codes of
 generated images mean what they say; the term teaches encoder and decoder alike.
 
+The last two are squared distances divided by the variance of the codes. Nothing else fixes the
+scale of latents, so a plain distance is made small by shrinking them, codes and all.
+
 Shapes: N images, C channels, H W pixels, M = N * G * G latents of width D.
 """
 
@@ -81,11 +84,11 @@ class TokenizerLoss:
             terms["perceptual"] = perceptual_distance(self.maps, decoded_NCHW, signed_NCHW)
             total = total + self.perceptual_weight * terms["perceptual"]
         if codes_MD is not None:
-            terms["commitment"] = functional.mse_loss(latents_MD, codes_MD)
+            terms["commitment"] = relative_distance(latents_MD, codes_MD)
             total = total + self.commitment_weight * terms["commitment"]
         if codes_MD is not None and self.stability_weight:
             again_NDGG = model.encode(decoded_NCHW.clamp(-1.0, 1.0)).latents
-            terms["stability"] = functional.mse_loss(_flat(again_NDGG), codes_MD)
+            terms["stability"] = relative_distance(_flat(again_NDGG), codes_MD)
             total = total + self.stability_weight * terms["stability"]
         return LossParts(
             total=total,
@@ -111,6 +114,12 @@ def perceptual_distance(maps: Maps, decoded_NCHW: Tensor, signed_NCHW: Tensor) -
         for one, other in zip(fake, real, strict=True)
     ]
     return torch.stack(distances).mean()
+
+
+def relative_distance(latents_MD: Tensor, codes_MD: Tensor) -> Tensor:
+    """Mean squared distance of latents from their codes, in variances of these codes."""
+    distance = (latents_MD - codes_MD).square().sum(1).mean()
+    return distance / codes_MD.var(0).sum()
 
 
 def _flat(latents_NDGG: Tensor) -> Tensor:
