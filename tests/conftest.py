@@ -8,7 +8,6 @@ import os
 # than they gain, many times over where other programs run.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# ruff: noqa: E402
 from collections.abc import Callable
 from pathlib import Path
 
