@@ -79,7 +79,9 @@ class ImageDomain:
 
     def judge(self, generated: Generations) -> Metrics:
         """Repeats among codes, fidelity and copies of the completed images."""
-        return self._judge.score(self._completed(generated), _codes(generated))
+        return self._judge.score(
+            self._completed(generated), self._decoded(generated), _codes(generated)
+        )
 
     def pieces(self, ids: np.ndarray) -> list[str]:
         """Codes as numbers."""
@@ -93,11 +95,11 @@ class ImageDomain:
     ) -> Presentation:
         """Tables of pictures and heat maps; contact sheets in the folder `pictures`."""
         images = {name: self._completed(sets[0]) for name, sets in generated.items()}
-        subject_NL = _codes(generated["hyperfitted-greedy"][0])
+        subject = self._decoded(generated["hyperfitted-greedy"][0])[:ROWS_SHOWN]
         return present(
             images,
             by_position,
-            nearest_NCHW=self._nearest(subject_NL[:ROWS_SHOWN]),
+            nearest_NCHW=self._data.train_NCHW[self._judge.nearest(subject).indices_N],
             judge=self._judge,
             grid=self.tokenizer.grid,
             given=self._data.given,
@@ -108,16 +110,17 @@ class ImageDomain:
         """Write what `from_pretrained` loads, with the image tokenizer in a folder of its own."""
         save_transformer(model, folder, tokenizer=self.tokenizer, card=card)
 
-    def _nearest(self, ids_NL: Tensor) -> Tensor:
-        return self._data.train_NCHW[self._judge.nearest(ids_NL).indices_N]
-
     def _completed(self, generated: Generations) -> Tensor:
-        """(P, C, H, W) uint8 images of a condition, decoded once."""
-        if generated.condition == REAL:
-            return self._data.prompts_PCHW
-        if generated.condition not in self._images:
-            self._images[generated.condition] = self.tokenizer.decode(_codes(generated))
-        return self._images[generated.condition]
+        """(P, C, H, W) uint8 images of a condition."""
+        real = generated.condition == REAL
+        return self._data.prompts_PCHW if real else self._decoded(generated)
+
+    def _decoded(self, generated: Generations) -> Tensor:
+        """(P, C, H, W) uint8 images from the codes of a condition, decoded once."""
+        name = RECONSTRUCTION if generated.condition == REAL else generated.condition
+        if name not in self._images:
+            self._images[name] = self.tokenizer.decode(_codes(generated))
+        return self._images[name]
 
 
 def _codes(generated: Generations) -> Tensor:

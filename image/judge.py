@@ -59,7 +59,7 @@ class ImageJudge:
                 got=f"{judged}",
                 fix="raise data.prompts",
             )
-        self._extractors, self._tokenizer = extractors, tokenizer
+        self._extractors, self._grid = extractors, tokenizer.grid
         self._given, self._seed = given, seed
         self._fidelity = [
             Fidelity(extractor.name, extractor.features(references_NCHW), seed=seed)
@@ -70,29 +70,27 @@ class ImageJudge:
             self._completed_features(tokenizer.decode(references_NL)),
         )
 
-    def score(self, images_NCHW: Tensor, ids_NL: Tensor) -> Metrics:
+    def score(self, images_NCHW: Tensor, decoded_NCHW: Tensor, ids_NL: Tensor) -> Metrics:
         """Every metric of one set of completed images.
 
         Args:
             images_NCHW: uint8, whole images.
+            decoded_NCHW: the same through the tokenizer; mostly they are these themselves.
             ids_NL: their codes.
         """
-        grid = self._tokenizer.grid
-        metrics = code_metrics(ids_NL, grid=grid, given=self._given, seed=self._seed)
+        metrics = code_metrics(ids_NL, grid=self._grid, given=self._given, seed=self._seed)
         for extractor, fidelity in zip(self._extractors, self._fidelity, strict=True):
             metrics |= fidelity.score(extractor.features(images_NCHW))
-        metrics["copy_rate"] = self._copies.copy_rate(self.nearest(ids_NL), seed=self._seed)
+        metrics["copy_rate"] = self._copies.copy_rate(self.nearest(decoded_NCHW), seed=self._seed)
         return metrics
 
-    def nearest(self, ids_NL: Tensor) -> Nearest:
-        """The training image that is nearest to the completed rows of each image."""
-        decoded_NCHW = self._tokenizer.decode(ids_NL)
+    def nearest(self, decoded_NCHW: Tensor) -> Nearest:
+        """The training image that is nearest to the completed rows of each decoded image."""
         return self._copies.nearest(self._completed_features(decoded_NCHW))
 
     def _completed_features(self, images_NCHW: Tensor) -> Tensor:
         """(N, D) features of the rows that are wholly completed, by the first extractor."""
-        grid = self._tokenizer.grid
-        first = -(-self._given // grid) * images_NCHW.shape[2] // grid
+        first = -(-self._given // self._grid) * images_NCHW.shape[2] // self._grid
         return self._extractors[0].features(images_NCHW[:, :, first:])
 
     def definitions(self, judged: int) -> dict[str, tuple[str | None, str]]:
