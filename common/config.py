@@ -9,6 +9,7 @@ every modality shares; a modality adds its own beside them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -217,10 +218,23 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
         "train.adam_beta2": train.adam_beta2,
     }.items():
         checks.append((name, value, 0 <= value < 1, "in [0, 1)"))
+    require(checks, option="")
+
+
+def require(checks: Iterable[tuple[str, object, bool, str]], *, option: str = "--") -> None:
+    """Refuse the first option that is out of range.
+
+    Args:
+        checks: name, value, whether it fits, and what it should be.
+        option: what stands before a name that is to be changed.
+
+    Raises:
+        UserError: names the option.
+    """
     for name, value, fits, expected in checks:
         if not fits:
             raise UserError(
-                expected=f"{name} to be {expected}", got=f"{value}", fix=f"change {name}"
+                expected=f"{name} to be {expected}", got=f"{value}", fix=f"change {option}{name}"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.config import Precision, Switch
+from common.config import Precision, Switch, require
 from common.errors import UserError
 
 LEAST_ONE = (
@@ -83,13 +83,9 @@ def check_least(config: PretrainOptions, least: Mapping[str, int]) -> None:
     Raises:
         UserError: one out of range, named.
     """
-    for name, bound in (dict(least) | dict.fromkeys(LEAST_ONE, 1)).items():
-        if getattr(config, name) < bound:
-            raise UserError(
-                expected=f"{name} to be at least {bound}",
-                got=f"{getattr(config, name)}",
-                fix=f"change --{name}",
-            )
+    bounds = (dict(least) | dict.fromkeys(LEAST_ONE, 1)).items()
+    values = ((name, getattr(config, name), bound) for name, bound in bounds)
+    require((name, value, value >= bound, f"at least {bound}") for name, value, bound in values)
     if config.micro_batch_size is not None and config.micro_batch_size < 1:
         raise UserError(
             expected="micro_batch_size to be at least 1, or null",

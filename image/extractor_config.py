@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from common.config import require
 from common.errors import UserError
 from image.offline_network import LABEL
 
@@ -89,10 +90,4 @@ def check_ranges(config: ExtractorConfig) -> None:
             "of lower-case letters, digits, '.', '_', '-'",
         ),
     ]
-    for name, fits, expected in checks:
-        if not fits:
-            raise UserError(
-                expected=f"{name} to be {expected}",
-                got=f"{getattr(config, name)}",
-                fix=f"change --{name}",
-            )
+    require((name, getattr(config, name), fits, expected) for name, fits, expected in checks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from common.config import require
 from common.errors import UserError
 
 
@@ -102,13 +103,7 @@ def check_ranges(config: TokenizeConfig) -> None:
         ("codebook_decay", 0 <= decay < 1, "in [0, 1)"),
         ("max_gradient_norm", 0 < clip < math.inf, "a positive number"),
     ]
-    for name, fits, expected in checks:
-        if not fits:
-            raise UserError(
-                expected=f"{name} to be {expected}",
-                got=f"{getattr(config, name)}",
-                fix=f"change --{name}",
-            )
+    require((name, getattr(config, name), fits, expected) for name, fits, expected in checks)
     grid = config.size // 2 ** (len(config.channels) - 1)
     latents = config.batch_size * grid**2
     if latents < config.codes:  # the codebook starts and restarts from those of a batch
