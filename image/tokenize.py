@@ -35,7 +35,7 @@ from common.progress import Progress
 from common.provenance import provenance
 from common.record import RunFolder
 from image.codebook import Codebook
-from image.data import load_images, refuse_overlap
+from image.data import drop_shared, load_images
 from image.features import load_extractor
 from image.fidelity import Fidelity
 from image.grids import contact_sheet, save_png
@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
         read = partial(load_images, seed=config.seed, size=config.size, root=Path(config.root))
         training = read(config.data, split="train", count=config.count)
         heldout = read(config.heldout or config.data, split="heldout", count=config.heldout_count)
-        refuse_overlap(training, heldout)
+        heldout = drop_shared(training, heldout)
         for what, images in (("training on", training), ("measuring on", heldout)):
             progress.note(f"{what} {len(images.images_NCHW):,} images: {images.source}")
             for note in images.notes:

@@ -49,7 +49,7 @@ class TokenizeConfig:
     """Residual blocks per resolution."""
     groups: int = 1
     """Groups of the group norms; must divide the channels. Many groups hide colours from it."""
-    updates: int = 11000
+    updates: int = 8000
     """Length of the run."""
     batch_size: int = 8
     """Images per update."""
@@ -61,8 +61,8 @@ class TokenizeConfig:
     """Updates of a plain autoencoder before the codebook starts from what it encodes."""
     extractor: str | None = "offline"
     """Feature network of the reconstruction FID and the perceptual term; null leaves both out."""
-    perceptual_weight: float = 0.1
-    """Of the perceptual term; 0 is off."""
+    perceptual_weight: float = 4.0
+    """Of the perceptual term, which brings edges and texture back; 0 is off."""
     commitment_weight: float = 0.25
     """Of the commitment term."""
     stability_weight: float = 2.0
