@@ -1,0 +1,92 @@
+"""Finished runs, read for comparison: who continued which prompt, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.seeds import MAY_DIFFER
+from common.errors import UserError
+from common.record import RunFolder
+
+REFERENCE = {"text": "human", "image": "reconstruction"}
+"""Domain -> what its conditions are held against. Of images the true one after the tokenizer, which
+no completion can beat: a real image would be told apart by its sharpness alone."""
+_NO_CODES = {"text": (), "image": ("real",)}  # their samples hold the codes of the reconstruction
+_FIELDS = ("prompt_set", "prompt_index", "condition", "prompt", "continuation", "tokens")
+
+Prompt = tuple[str, int]
+"""Prompt set and index within it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished run.
+
+    Attributes:
+        name: the end of its path, as long as needed to differ from the other runs'.
+        folder: of the run.
+        domain: "text" or "image".
+        config: its configuration without what may differ between repeats.
+        samples: condition -> prompt -> record of `samples.jsonl`.
+    """
+
+    name: str
+    folder: RunFolder
+    domain: str
+    config: dict[str, Any]
+    samples: dict[str, dict[Prompt, dict[str, Any]]]
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Read finished runs.
+
+    Raises:
+        UserError: a folder twice, without a finished run, without samples, or of a domain that
+            people cannot be shown.
+    """
+    parts = [path.resolve().parts for path in paths]
+    if len(set(parts)) < len(parts):
+        raise UserError(
+            expected="every run once", got=" ".join(map(str, paths)), fix="leave doubles out"
+        )
+    depth = next(n for n in range(1, 1000) if len({p[-n:] for p in parts}) == len(parts))
+    return [
+        _read(path, name="/".join(part[-depth:])) for path, part in zip(paths, parts, strict=True)
+    ]
+
+
+def differ_in_seed_alone(runs: Sequence[Run]) -> bool:
+    """Whether these are repeats of one configuration."""
+    return all(run.config == runs[0].config for run in runs)
+
+
+def _read(path: Path, *, name: str) -> Run:
+    folder = RunFolder(path)
+    domain = folder.read_metrics()["domain"]
+    if domain not in REFERENCE:
+        raise UserError(
+            expected=f"a run of {' or '.join(REFERENCE)}",
+            got=f"{str(path)!r} of domain {domain!r}",
+            fix="leave it out",
+        )
+    records = folder.read_samples()
+    if not records or any(field not in r for r in records for field in _FIELDS):
+        what = "with other records" if records else "without any"
+        raise UserError(
+            expected=f"samples in {str(folder.samples)!r}",
+            got=f"a run {what}",
+            fix="run it again: a finished run writes them",
+        )
+    config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    samples: dict[str, dict[Prompt, dict[str, Any]]] = {}
+    for record in records:
+        if record["condition"] not in _NO_CODES[domain]:
+            prompt = record["prompt_set"], record["prompt_index"]
+            samples.setdefault(record["condition"], {})[prompt] = record
+    kept = {key: value for key, value in config.items() if key not in MAY_DIFFER}
+    return Run(name, folder, domain, kept, samples)
