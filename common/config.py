@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
@@ -44,9 +45,11 @@ class ScheduleConfig:
     max_epochs: float = 60.0
     """Budget in passes over the training set."""
     mode: Literal["target", "fixed"] = "target"
-    """"target" stops at the target loss; "fixed" trains fixed_updates at a constant rate."""
+    """"target" stops at the target loss; "fixed" trains so long at a constant rate."""
     fixed_updates: int | None = None
-    """Updates of the fixed mode (the paper: 5000)."""
+    """Updates of the fixed mode (the paper: 5000); this or fixed_epochs."""
+    fixed_epochs: float | None = None
+    """Length of the fixed mode in passes over the training set (the paper: 20)."""
     pass_margin: float = 1.2
     """A full pass is due once the smoothed loss is below this multiple of the target."""
     knee: float | None = None
@@ -86,7 +89,8 @@ class TrainConfig:
     micro_batch_size: int | None = None
     """Sequences per forward pass; null is the whole batch. Changes memory, not the result."""
     tune: str = "last:3"
-    """Which blocks: all (the paper), last:K, first:K or middle:K. Fewer, later ones copy less."""
+    """Which blocks: all (the paper), last:K, first:K or middle:K; head is the output layer alone,
+    with the final norm. Fewer, later ones copy less."""
     lora_rank: int = 0
     """0 tunes the weights themselves, else LoRA of this rank (needs the lora extra)."""
     freeze_embeddings: bool = False
@@ -111,6 +115,8 @@ class TrainConfig:
     """Epochs between validations: held-out loss, entropy and diversity."""
     probe: bool = True
     """Whether the entropy probe runs along with training, on the batch of every logged update."""
+    order_seed: int | None = None
+    """Seed of the data order alone, to change it for the same sequences; null is seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +141,9 @@ class MeasureConfig:
     """Of the repetition-penalty baseline."""
     blocker_match: int = 5
     """Tokens that must match the training set before the citation blocker acts."""
+    share_original: str | None = None
+    """Folder in which runs share what they measured on the original model, where model, prompts,
+    decoding, seed, precision and versions are equal; null measures it in each run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +184,7 @@ RESUME_MAY_DIFFER = (
     "json",
     "tracker",
     "schedule.max_epochs",
+    "measure.share_original",
 )
 
 
@@ -197,14 +207,27 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
         "measure.max_batch": max_batch,
         "measure.validation_sequences": measure.validation_sequences,
     }
-    checks = [(name, v, v is None or v >= 1, "at least 1") for name, v in least_one.items()]
+    checks: list[tuple[str, object, bool, str]] = [
+        (name, v, v is None or v >= 1, "at least 1") for name, v in least_one.items()
+    ]
     of = f"from 1 to the {sequences} training sequences"
     checks += [
         ("train.batch_size", train.batch_size, 1 <= train.batch_size <= sequences, of),
         ("measure.curve_prompts", measure.curve_prompts, measure.curve_prompts >= 0, "at least 0"),
     ]
+    schedule = config.schedule
+    epochs, given = schedule.fixed_epochs, (schedule.fixed_updates, schedule.fixed_epochs)
+    if schedule.mode == "fixed":
+        one = given.count(None) == 1
+        either = "schedule.fixed_updates or schedule.fixed_epochs"
+        checks.append((either, given, one, "given in fixed mode, one of the two"))
+    else:
+        checks.append(("schedule.fixed_epochs", epochs, epochs is None, "unset in target mode"))
+    if epochs is not None:
+        fits = 0 < epochs < math.inf
+        checks.append(("schedule.fixed_epochs", epochs, fits, "a positive number"))
     for name, value in {
-        "schedule.max_epochs": config.schedule.max_epochs,
+        "schedule.max_epochs": schedule.max_epochs,
         "train.validate_every_epochs": train.validate_every_epochs,
     }.items():
         checks.append((name, value, 0 < value < math.inf, "a positive number"))
@@ -253,11 +276,7 @@ def parse(config_class: type[C], argv: list[str], *, prog: str, description: str
         UserError: an unknown option, a value of the wrong type, a missing or broken YAML file.
         SystemExit: 0, after `--help` or `--print_config`.
     """
-    parser = jsonargparse.ArgumentParser(
-        prog=prog, description=description, exit_on_error=False, allow_abbrev=False
-    )
-    parser.add_argument("--config", action="config", help="YAML file of these options.")
-    parser.add_class_arguments(config_class, as_group=False)
+    parser = _parser(config_class, prog, description)
     try:
         values = vars(parser.instantiate(parser.parse_args(_spelt_out(config_class, argv))))
     # A list where a group of options is due is a TypeError of jsonargparse.
@@ -291,6 +310,16 @@ def dotted(config: Any) -> dict[str, Any]:
 def output_folder(config: RunConfig, domain: str) -> Path:
     """`--out`, or runs/DOMAIN/NAME."""
     return Path(config.out) if config.out else Path("runs") / domain / config.name
+
+
+@lru_cache(maxsize=8)  # making one takes a tenth of a second, and a suite reads hundreds of configs
+def _parser(config_class: type, prog: str, description: str) -> jsonargparse.ArgumentParser:
+    parser = jsonargparse.ArgumentParser(
+        prog=prog, description=description, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="YAML file of these options.")
+    parser.add_class_arguments(config_class, as_group=False)
+    return parser
 
 
 def _spelt_out(config_class: type, argv: list[str]) -> list[str]:

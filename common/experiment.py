@@ -5,6 +5,7 @@
 
 Each measured stage is kept in `checkpoints/stages/`, named for the update it was measured at, so a
 resumed run repeats at most the stage it was killed in; training resumes from its own checkpoints.
+What is measured on the original model can be shared between runs, see `common.shared_original`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +33,7 @@ from common.provenance import provenance
 from common.record import RunFolder, make_metrics
 from common.report import build_report
 from common.schedule import LossToZero
+from common.shared_original import original_key
 from common.stages import Stages
 from common.tracker import tracked
 from common.train import TrainingLoop, TrainResult
@@ -49,11 +52,13 @@ def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
     """
     check_ranges(config, sequences=sequences)
     options = asdict(config.schedule)
-    epochs = options.pop("max_epochs")
+    epochs, fixed_epochs = options.pop("max_epochs"), options.pop("fixed_epochs")
     if options["knee"] is None:
         options["knee"] = KNEE_OVER_TARGET * config.schedule.target_loss
     per_epoch = sequences / config.train.batch_size
-    updates = max(int(epochs * per_epoch), config.schedule.fixed_updates or 1)
+    if fixed_epochs is not None:
+        options["fixed_updates"] = max(round(fixed_epochs * per_epoch), 1)
+    updates = max(int(epochs * per_epoch), options["fixed_updates"] or 1)
     return LossToZero(max_updates=updates, pass_every=max(round(per_epoch / 2), 1), **options)
 
 
@@ -111,13 +116,18 @@ def run_experiment(
     measured: dict[Stage, dict[str, Any]] = {}
 
     def measure(stage: Stage, update: int, head: LogitsHead) -> None:
-        measured[stage] = stages.once(
-            f"{stage}-{update}",
-            lambda: {
-                **evaluator.probe(head),
-                "continuations": evaluator.continuations(head.model, stage),
-            },
-        )
+        def compute() -> dict[str, Any]:
+            probed = evaluator.probe(head)
+            return {**probed, "continuations": evaluator.continuations(head.model, stage)}
+
+        def compute_or_share() -> dict[str, Any]:
+            folder = config.measure.share_original
+            if stage != "original" or folder is None:
+                return compute()
+            key = original_key(domain, config.measure, seed=config.seed, accelerator=accelerator)
+            return Stages(Path(folder)).once(key, compute)
+
+        measured[stage] = stages.once(f"{stage}-{update}", compute_or_share)
 
     # A resumed run starts from the original weights too: the checkpoint is loaded by the loop.
     model: Any = domain.model.to(accelerator.device)
@@ -242,7 +252,7 @@ def _train(
             checkpoints=checkpoints,
             history=history,
             forget_after=folder.truncate_history,
-            seed=config.seed,
+            seed=config.seed if options.order_seed is None else options.order_seed,
             batch_size=options.batch_size,
             micro_batch_size=options.micro_batch_size or options.batch_size,
             max_gradient_norm=options.max_gradient_norm,

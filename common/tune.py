@@ -1,4 +1,4 @@
-"""Which parameters a run trains: all of them, some blocks, LoRA or not.
+"""Which parameters a run trains: all of them, some blocks, the output layer, LoRA or not.
 
 P1 trains everything; P2 (section on late-stage tuning) puts LoRA on the last 5 blocks only. The
 controls it lacks, the first and the middle 5, are one option away here, and so is full tuning of
@@ -34,17 +34,21 @@ def chosen_blocks(where: str, count: int) -> list[int] | None:
     """Indices of the blocks that `where` names among `count`; None for "all".
 
     Args:
-        where: "all", "last:5", "first:5" or "middle:5"; an odd rest goes to the front.
+        where: "all", "head" (no block), "last:5", "first:5" or "middle:5"; an odd rest goes to the
+            front.
 
     Raises:
         UserError: another word, or more blocks than there are.
     """
     if where == "all":
         return None
+    if where == "head":
+        return []
     match = _WHERE.fullmatch(where)
     if not match or int(match.group(2)) > count:
         raise UserError(
-            expected=f"train.tune to be all, last:K, first:K or middle:K with K up to {count}",
+            expected="train.tune to be all, head, last:K, first:K or middle:K with K up to "
+            f"{count}",
             got=repr(where),
             fix="change train.tune",
         )
@@ -60,19 +64,27 @@ def prepare_tuning(
 
     Args:
         model: a transformers causal LM; changed in place.
-        where: see `chosen_blocks`. Without LoRA, "all" includes embeddings, head and norms, and
-            "last:K" the final norm.
+        where: see `chosen_blocks`. Without LoRA, "all" includes embeddings, head and norms,
+            "last:K" the final norm, and "head" is the final norm and the output layer; where that
+            is tied to the embeddings it stays so, see `tuning_notice`.
         lora_rank: 0 tunes the weights themselves, else LoRA of this rank on every linear layer of
             the chosen blocks (alpha = 2 * rank, no dropout).
         freeze_embeddings: leave the embeddings and the output layer as they are; LoRA and chosen
             blocks do so anyway.
 
     Raises:
-        UserError: `where` does not fit the model, a negative rank, or peft is missing.
+        UserError: `where` does not fit the model, a negative rank, LoRA or frozen embeddings with
+            "head", or peft is missing.
     """
     if lora_rank < 0:
         raise UserError(
             expected="train.lora_rank to be at least 0", got=f"{lora_rank}", fix="0 is without LoRA"
+        )
+    if where == "head" and (lora_rank or freeze_embeddings):
+        raise UserError(
+            expected="train.tune head without train.lora_rank and train.freeze_embeddings",
+            got="one of them",
+            fix="the output layer is all that head trains: leave the other option out",
         )
     name, blocks = decoder_blocks(model)
     chosen = chosen_blocks(where, len(blocks))
@@ -80,9 +92,11 @@ def prepare_tuning(
         model.requires_grad_(chosen is None)
         for index in chosen or ():
             blocks[index].requires_grad_(True)
-        if chosen is not None and where.startswith("last"):
+        if where == "head" or where.startswith("last"):
             for module in _above_the_blocks(model, name, blocks):
                 module.requires_grad_(True)
+        if where == "head":
+            model.get_output_embeddings().requires_grad_(True)
         if freeze_embeddings:
             model.get_input_embeddings().requires_grad_(False)
             model.get_output_embeddings().requires_grad_(False)
@@ -112,6 +126,17 @@ def prepare_tuning(
         # peft up to 0.21 asks for an attribute that transformers 5.23 has renamed.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         return get_peft_model(model, config)
+
+
+def tuning_notice(model: Any, where: str) -> str | None:
+    """What a user may not expect of `where`, or None."""
+    outputs, inputs = model.get_output_embeddings(), model.get_input_embeddings()
+    if where == "head" and outputs.weight is inputs.weight:
+        return (
+            "note: the output layer is tied to the embeddings, so train.tune head changes what "
+            "enters the first block as well"
+        )
+    return None
 
 
 def merged(model: Any) -> Any:

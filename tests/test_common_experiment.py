@@ -35,6 +35,7 @@ from common.config import (
 )
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
+from common.device import make_accelerator, pick_device
 from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
 from common.errors import UserError
 from common.evaluate import Evaluator
@@ -44,6 +45,7 @@ from common.intervals import bootstrap_mean
 from common.jsonl import read_jsonl
 from common.progress import Progress
 from common.record import RunFolder
+from common.shared_original import original_key
 
 VOCABULARY, LENGTH, CONTEXT, NEW = 32, 24, 4, 8
 SCHEMA = Path(common.experiment.__file__).parent / "schema" / "metrics.schema.json"
@@ -410,6 +412,109 @@ def test_fixed_mode_has_no_target_to_miss(tmp_path: Path) -> None:
     require_success(metrics, config)
     lines = read_jsonl(tmp_path / "run" / "history.jsonl")
     assert all("ttr_96" not in line for line in lines)
+
+
+def test_the_order_s_own_seed_changes_the_order_alone(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, Any] = {}
+    real = common.experiment.TrainingLoop.__init__
+
+    def note(self: Any, **options: Any) -> None:
+        made.update(options)
+        real(self, **options)
+
+    monkeypatch.setattr(common.experiment.TrainingLoop, "__init__", note)
+    schedule = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=9)
+    plain = run(tmp_path / "plain", schedule=schedule)
+    rows, order = made["sequences_NT"], made["seed"]
+    train = replace(CONFIG.train, order_seed=5)
+    other = run(tmp_path / "other", schedule=schedule, train=train)
+    assert (order, made["seed"]) == (CONFIG.seed, 5)
+    assert torch.equal(made["sequences_NT"], rows)
+    assert plain["training"]["final_loss"] != other["training"]["final_loss"]
+    assert plain["probe"]["original"] == other["probe"]["original"]
+
+
+def test_a_second_run_reads_what_the_first_measured_on_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+    real = Evaluator.continuations
+
+    def note(self: Evaluator, model: Any, stage: Any) -> Any:
+        measured.append(stage)
+        return real(self, model, stage)
+
+    monkeypatch.setattr(Evaluator, "continuations", note)
+    schedule = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=3)
+    shared = replace(CONFIG.measure, share_original=str(tmp_path / "shared"))
+    config = replace(CONFIG, schedule=schedule)
+    alone = run(tmp_path / "alone", config)
+    first = run(tmp_path / "first", config, measure=shared)
+    assert measured.count("original") == 2
+    longer = replace(schedule, fixed_updates=9)
+    second = run(tmp_path / "second", config, measure=shared, schedule=longer)
+    assert measured.count("original") == 2  # read, and the other stages measured
+    assert measured.count("hyperfitted") == 3
+    for other in (first, second):
+        for part in ("probe", "by_position"):
+            assert other[part]["original"] == alone[part]["original"]
+        greedy = "original-greedy"
+        assert other["conditions"][greedy] == alone["conditions"][greedy]
+    assert second["probe"]["hyperfitted"] != first["probe"]["hyperfitted"]
+    # Another seed samples otherwise, and is measured.
+    run(tmp_path / "third", config, measure=shared, seed=1)
+    assert measured.count("original") == 3
+    assert len(list((tmp_path / "shared").iterdir())) == 2
+
+
+@pytest.mark.parametrize("changed", ["weights", "prompts", "references", "blocker", "batch"])
+def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
+    accelerator = make_accelerator(pick_device("cpu"), "fp32")
+
+    class Changed(Walks):
+        def prompts(self) -> list[PromptSet]:
+            near, far = super().prompts()
+            if changed == "prompts":
+                far = replace(far, ids_PC=far.ids_PC.flip(0))
+            if changed == "references":
+                far = replace(far, references=far.references[::-1])
+            return [near, far]
+
+        def conditions(self) -> list[Condition]:
+            greedy, *others = super().conditions()
+            return [replace(greedy, blocked=changed == "blocker"), *others]
+
+    def key(domain: Walks, measure: MeasureConfig = CONFIG.measure) -> str:
+        return original_key(domain, measure, seed=0, accelerator=accelerator)
+
+    domain, measure = Changed(), CONFIG.measure
+    if changed == "weights":
+        with torch.no_grad():
+            next(domain.model.parameters())[0, 0] += 1e-3
+    if changed == "batch":
+        measure = replace(measure, batch_size=3)
+    assert key(domain, measure) != key(Walks()) == key(Walks())
+
+
+def test_schedule_of_a_run_in_passes() -> None:
+    def updates(**schedule: Any) -> int:
+        options = replace(CONFIG, schedule=ScheduleConfig(mode="fixed", **schedule))
+        return make_schedule(options, 12).updates_left  # batches of 6
+
+    assert updates(fixed_epochs=20) == updates(fixed_updates=40) == 40
+    assert updates(fixed_epochs=0.75) == 2 and updates(fixed_epochs=0.1) == 1
+    assert updates(fixed_epochs=500, max_epochs=1) == 1000  # the fixed length is the budget
+    for wrong in ({}, {"fixed_epochs": 2, "fixed_updates": 9}):
+        with pytest.raises(UserError, match=r"fixed_updates or schedule\.fixed_epochs.* one of"):
+            updates(**wrong)
+    for wrong in (0.0, -1.0, float("inf")):
+        with pytest.raises(UserError, match=r"schedule\.fixed_epochs to be a positive"):
+            updates(fixed_epochs=wrong)
+    target = replace(CONFIG, schedule=ScheduleConfig(fixed_epochs=2))
+    with pytest.raises(UserError, match=r"schedule\.fixed_epochs to be unset in target mode"):
+        make_schedule(target, 12)
 
 
 def test_schedule_of_a_run() -> None:

@@ -46,8 +46,7 @@ def shape(**changed: Any) -> Any:
         intermediate_size=16,
         num_hidden_layers=4,
         num_attention_heads=2,
-        tie_word_embeddings=False,
-        **changed,
+        **({"tie_word_embeddings": False} | changed),
     )
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
@@ -71,6 +70,12 @@ def test_lines_tell_what_is_trained_and_how_long() -> None:
     assert f"{every:,} parameters, {last:,} trained" in line
     (line,) = preflight(config(train={"tune": "last:1", "lora_rank": 2}), shape(), IDS)
     assert f"{every:,} parameters, {2 * 7 * 2 * 16:,} trained" in line
+
+
+def test_a_head_that_is_tied_is_told() -> None:
+    untied = preflight(config(train={"tune": "head"}), shape(), IDS)
+    told = preflight(config(train={"tune": "head"}), shape(tie_word_embeddings=True), IDS)
+    assert len(told) == len(untied) + 1 and "tied to the embeddings" in told[1]
 
 
 def test_frozen_weights_need_less_memory() -> None:

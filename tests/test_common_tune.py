@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from common.errors import UserError
-from common.tune import chosen_blocks, decoder_blocks, merged, prepare_tuning
+from common.tune import chosen_blocks, decoder_blocks, merged, prepare_tuning, tuning_notice
 from common.weights import copy_weights, load_weights, trainable_parameters
 
 LAYERS = 4
@@ -43,6 +43,7 @@ def trained_blocks(model: Any, prefix: str) -> set[int]:
     ("where", "expected"),
     [
         ("all", None),
+        ("head", []),
         ("first:1", [0]),
         ("first:3", [0, 1, 2]),
         ("last:2", [5, 6]),
@@ -102,6 +103,29 @@ def test_what_is_trainable(
             assert outside > norm  # embeddings as well
         else:
             assert outside == (norm if where.startswith("last") else set())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_head_is_the_output_layer_and_the_norm_below_it(make: Any, tied: bool) -> None:
+    model = make() if make is gpt2 else llama(tied)
+    tied = model.config.tie_word_embeddings
+    prepare_tuning(model, where="head", lora_rank=0)
+    outputs = model.get_output_embeddings().weight
+    norm = "transformer.ln_f." if make is gpt2 else "model.norm."
+    trained = trainable_parameters(model)
+    others = {name for name, p in trained.items() if p is not outputs}
+    assert len(others) == len(trained) - 1 and all(name.startswith(norm) for name in others)
+    assert (model.get_input_embeddings().weight is outputs) == tied  # no copy is made
+    notice = tuning_notice(model, "head")
+    assert (notice is not None and "tied to the embeddings" in notice) == tied
+    assert tuning_notice(model, "all") is None
+
+
+@pytest.mark.parametrize("more", [{"lora_rank": 2}, {"lora_rank": 0, "freeze_embeddings": True}])
+def test_head_leaves_nothing_else_to_ask_for(more: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"train\.tune head without"):
+        prepare_tuning(llama(), where="head", **more)
 
 
 @pytest.mark.parametrize("tied", [True, False])
