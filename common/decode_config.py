@@ -12,6 +12,8 @@ from typing import Any
 
 from transformers import GenerationConfig, LogitsProcessor
 from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
@@ -55,7 +57,15 @@ ONLY_NONE = (
     "top_h",
     "watermarking_config",
 )
-SUPPORTED = {"do_sample", "temperature", "top_k", "top_p", "repetition_penalty"}
+SUPPORTED = {
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+}
 
 
 def greedy_config() -> GenerationConfig:
@@ -88,6 +98,30 @@ def sampling_config(
     return GenerationConfig(**(NEUTRAL_SAMPLING | changed))
 
 
+def min_p_config(min_p: float = 0.05) -> GenerationConfig:
+    """Sampling among the tokens with at least `min_p` of the likeliest one's probability.
+
+    The rule and the value are those of Nguyen et al. 2024 (arXiv 2407.01082, section 3).
+
+    Raises:
+        UserError: a value outside (0, 1].
+    """
+    if not 0.0 < min_p <= 1.0:
+        raise UserError(expected="min_p in (0, 1]", got=str(min_p), fix="use sampling_config")
+    return GenerationConfig(**(NEUTRAL_SAMPLING | {"min_p": min_p}))
+
+
+def no_repeat_ngram_config(size: int = 4) -> GenerationConfig:
+    """Greedy without the tokens that would repeat an n-gram of `size`, the prompt's included.
+
+    Raises:
+        UserError: a size below 1.
+    """
+    if size < 1:
+        raise UserError(expected="n-grams of at least 1 token", got=str(size), fix="4 is usual")
+    return GenerationConfig(**(NEUTRAL | {"no_repeat_ngram_size": size}))
+
+
 def repetition_penalty_config(penalty: float = 1.2) -> GenerationConfig:
     """Greedy with logits of tokens seen so far, prompt included, divided by `penalty` if positive.
 
@@ -106,7 +140,8 @@ def score_processors(
 ) -> tuple[list[LogitsProcessor], list[LogitsProcessor]]:
     """What a method does to the scores: (before, after) any processors of the caller.
 
-    The order is that of `model.generate`: penalties, the caller's, then temperature, top-k, top-p.
+    The order is that of `model.generate`: penalty, n-grams, the caller's, then temperature, top-k,
+    top-p, min-p.
 
     Raises:
         UserError: a knob is set that these loops do not implement, rather than ignoring it.
@@ -117,12 +152,14 @@ def score_processors(
             raise UserError(
                 expected=f"a generation config with only {', '.join(sorted(SUPPORTED))} set",
                 got=f"{name}={value!r}",
-                fix="build it with greedy_config, sampling_config or repetition_penalty_config",
+                fix="build it with a function of common.decode_config",
             )
     before: list[LogitsProcessor] = []
     after: list[LogitsProcessor] = []
     if method.repetition_penalty not in (None, 1.0):
         before.append(RepetitionPenaltyLogitsProcessor(method.repetition_penalty))
+    if method.no_repeat_ngram_size:
+        before.append(NoRepeatNGramLogitsProcessor(method.no_repeat_ngram_size))
     if method.do_sample:
         if method.temperature not in (None, 1.0):
             after.append(TemperatureLogitsWarper(method.temperature))
@@ -130,4 +167,6 @@ def score_processors(
             after.append(TopKLogitsWarper(method.top_k))
         if method.top_p is not None and method.top_p < 1.0:
             after.append(TopPLogitsWarper(method.top_p))
+        if method.min_p:
+            after.append(MinPLogitsWarper(method.min_p))
     return before, after

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.kmeans import kmeans, nearest, sample, totals
+
 KMEANS_STEPS = 10
 
 
@@ -50,16 +52,8 @@ class Codebook:
             update: the number of the update before which this happens.
         """
         codes = len(self.embedding_KD)
-        assert len(latents_MD) >= codes, (latents_MD.shape, codes)
         draw = self._generator(update)
-        centres_KD = latents_MD[self._sample(len(latents_MD), codes, draw)].clone()
-        for _ in range(KMEANS_STEPS):
-            ids_M = nearest(latents_MD, centres_KD)
-            counts_K, sums_KD = totals(latents_MD, ids_M, codes)
-            empty_K = counts_K == 0
-            centres_KD = sums_KD / counts_K.clamp(min=1)[:, None]
-            spare = self._sample(len(latents_MD), int(empty_K.sum()), draw)
-            centres_KD[empty_K] = latents_MD[spare]
+        centres_KD = kmeans(latents_MD, codes, steps=KMEANS_STEPS, generator=draw)
         counts_K, _ = totals(latents_MD, nearest(latents_MD, centres_KD), codes)
         self.counts_K.copy_(counts_K * batch_latents / len(latents_MD)).clamp_(min=1.0)
         self.embedding_KD.copy_(centres_KD)
@@ -83,7 +77,8 @@ class Codebook:
         dead = min(int(dead_K.sum()), len(latents_MD))
         if dead:
             rows = dead_K.nonzero()[:dead, 0]
-            picked = self._sample(len(latents_MD), dead, self._generator(update))
+            draw = self._generator(update)
+            picked = sample(len(latents_MD), dead, draw, self.embedding_KD.device)
             self.counts_K[rows] = 1.0
             self.sums_KD[rows] = latents_MD[picked]
             self.chosen_at_K[rows] = update
@@ -116,19 +111,3 @@ class Codebook:
     def _generator(self, update: int) -> torch.Generator:
         """Draws depend on seed and update alone, so a resumed run makes the same."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + update)
-
-    def _sample(self, among: int, count: int, generator: torch.Generator) -> Tensor:
-        picked = torch.randperm(among, generator=generator)[:count]
-        return picked.to(self.embedding_KD.device)
-
-
-def nearest(latents_MD: Tensor, rows_KD: Tensor) -> Tensor:
-    """(M,) index of the nearest row, as `VectorQuantizer` finds it."""
-    return torch.cdist(latents_MD, rows_KD).argmin(1)
-
-
-def totals(latents_MD: Tensor, ids_M: Tensor, codes: int) -> tuple[Tensor, Tensor]:
-    """Per row: (K,) how often it was chosen, and (K, D) the sum of what it was chosen for."""
-    counts_K = torch.bincount(ids_M, minlength=codes).to(latents_MD.dtype)
-    sums_KD = latents_MD.new_zeros(codes, latents_MD.shape[1]).index_add_(0, ids_M, latents_MD)
-    return counts_K, sums_KD

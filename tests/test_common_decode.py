@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,13 @@ from transformers.models.imagegpt.modeling_imagegpt import ImageGPTForCausalImag
 
 from common import decode
 from common.decode import check_cache, generate, stream
-from common.decode_config import greedy_config, repetition_penalty_config, sampling_config
+from common.decode_config import (
+    greedy_config,
+    min_p_config,
+    no_repeat_ngram_config,
+    repetition_penalty_config,
+    sampling_config,
+)
 from common.errors import UserError
 
 VOCAB = 61
@@ -199,6 +206,41 @@ def test_sampling_frequencies_against_hand_filtered_distribution() -> None:
     assert np.all(np.abs(frequency - want) <= 4 * np.sqrt(want * (1 - want) / count) + 1e-12)
 
 
+def test_min_p_frequencies_against_hand_filtered_distribution() -> None:
+    model = build("gpt2")
+    ids = prompts(1)
+    with torch.no_grad():
+        weights = model(input_ids=ids).logits[0, -1].double().softmax(0).numpy()
+    want = np.where(weights >= 0.2 * weights.max(), weights, 0.0)
+    assert 1 < np.count_nonzero(want) < VOCAB
+    want /= want.sum()
+    count = 4_000
+    got = generate(model, ids.expand(count, -1), new_tokens=1, method=min_p_config(0.2), seed=3)
+    frequency = np.bincount(np.concatenate(got), minlength=VOCAB) / count
+    assert set(np.flatnonzero(frequency)) <= set(np.flatnonzero(want))
+    # Four standard errors of a binomial share.
+    assert np.all(np.abs(frequency - want) <= 4 * np.sqrt(want * (1 - want) / count) + 1e-12)
+
+
+def test_no_repeated_ngrams_against_naive_loop() -> None:
+    model, size = build("llama"), 2
+    rows = []
+    for ids in prompts().tolist():
+        for _ in range(20):
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+            for start in range(len(ids) - size + 1):  # the prompt counts as well
+                if ids[start : start + size - 1] == ids[len(ids) - size + 1 :]:
+                    logits[ids[start + size - 1]] = -torch.inf
+            ids = [*ids, int(logits.argmax())]
+        pairs = list(pairwise(ids))
+        assert len(set(pairs[6:])) == len(pairs[6:])
+        rows.append(ids[7:])
+    got = generate(model, prompts(), new_tokens=20, method=no_repeat_ngram_config(size))
+    np.testing.assert_array_equal(np.stack(got), rows)
+    assert not np.array_equal(np.array(rows), naive_greedy(model, prompts(), 20))
+
+
 class Forbid(LogitsProcessor):
     """Forbids the token before last, and notes what it was given."""
 
@@ -360,6 +402,8 @@ def test_batch_follows_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: sampling_config(temperature=0.0), "temperature above 0"),
         (lambda: sampling_config(top_k=-1), "top_k of at least 0"),
         (lambda: repetition_penalty_config(0.0), "penalty above 0"),
+        (lambda: min_p_config(0.0), "min_p in"),
+        (lambda: no_repeat_ngram_config(0), "n-grams of at least 1 token"),
         (
             lambda: generate(
                 build("gpt2"), prompts(), new_tokens=2, method=GenerationConfig(num_beams=4)

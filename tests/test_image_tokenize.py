@@ -20,7 +20,8 @@ from torch import Tensor
 import image.tokenize
 from common.errors import UserError, run_cli
 from common.jsonl import read_jsonl
-from image.codebook import Codebook, nearest
+from common.kmeans import nearest
+from image.codebook import Codebook
 from image.data import LabelledImages
 from image.pixels import to_signed
 from image.tokenize import comparison, main

@@ -1,0 +1,75 @@
+"""Do two runs on one training set end in one model? (P1, section 6.1)
+
+Compares the hyperfitted models of two runs, say two data orders, on the same prompts. The control
+that the paper lacks is the same measure between two identical runs. Both are also held against the
+original, since models that changed little agree because of that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.analyses.measured import Measured, NoOptions, read_options
+from benchmarks.finished import FinishedRun
+from common.agreement import equal_share, tokens_until_difference, top1_tokens
+from common.errors import UserError
+from common.intervals import bootstrap_mean
+
+# What is compared with what; "other" is the hyperfitted model of the other run.
+PAIRS = {
+    "runs": ("hyperfitted", "other"),
+    "original": ("hyperfitted", "original"),
+    "other-original": ("other", "original"),
+}
+
+
+def agreement(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any]) -> Measured:
+    """Top-1 agreement of two runs' hyperfitted models, teacher-forced and of what they write.
+
+    Metrics, for each of `PAIRS`: "teacher-forced/PAIR/top1_agreement" on true continuations,
+    "greedy/PAIR/equal_share" of tokens at equal positions and
+    "greedy/PAIR/tokens_until_difference". Series "by_position": both shares at each new token.
+
+    Raises:
+        UserError: no other run, or one with other prompts.
+    """
+    read_options(NoOptions, options, analysis="agreement")
+    if other is None:
+        raise UserError(
+            expected="a run to compare with", got="none", fix="name one under `against`"
+        )
+    if not torch.equal(run.truth_PT, other.truth_PT):
+        raise UserError(
+            expected=f"the prompts of {run.folder.path} in {other.folder.path}",
+            got="others",
+            fix="compare runs of one data configuration",
+        )
+    models = run.models() | {"other": other.hyperfitted}
+    forced = {name: top1_tokens(run.scores(model, run.truth_PT)) for name, model in models.items()}
+    written = {
+        "original": np.stack(run.sampled("original-greedy")),
+        "hyperfitted": np.stack(run.sampled("hyperfitted-greedy")),
+        "other": np.stack(other.sampled("hyperfitted-greedy")),
+    }
+    metrics, columns = {}, {}
+    for pair, (one, two) in PAIRS.items():
+        in_force, in_text = (forced[one], forced[two]), (written[one], written[two])
+        metrics |= {
+            f"teacher-forced/{pair}/top1_agreement": bootstrap_mean(equal_share(*in_force)),
+            f"greedy/{pair}/equal_share": bootstrap_mean(equal_share(*in_text)),
+            f"greedy/{pair}/tokens_until_difference": bootstrap_mean(
+                tokens_until_difference(*in_text)
+            ),
+        }
+        columns |= {
+            f"teacher_forced_{pair}": (in_force[0] == in_force[1]).mean(axis=0).tolist(),
+            f"greedy_{pair}": (in_text[0] == in_text[1]).mean(axis=0).tolist(),
+        }
+    by_position = [
+        {"position": position} | {name: values[position] for name, values in columns.items()}
+        for position in range(run.prompts.new_tokens)
+    ]
+    return Measured(metrics=metrics, series={"by_position": by_position})

@@ -1,0 +1,52 @@
+"""Is hyperfitting better than the cures for repetition that need no training?
+
+Both models with every decoding method: greedy, nucleus sampling, min-p, repetition penalty and
+no-repeat n-grams. Contrastive search is not among them: transformers 5 has it only as code that is
+fetched from the hub and run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.analyses.measured import Measured, NoOptions, of_condition, read_options
+from benchmarks.finished import FinishedRun
+from common.decode_config import (
+    greedy_config,
+    min_p_config,
+    no_repeat_ngram_config,
+    repetition_penalty_config,
+    sampling_config,
+)
+from common.domain import Metrics
+
+METHODS = {
+    "greedy": greedy_config(),
+    "top-p": sampling_config(top_p=0.9, temperature=0.7, top_k=50),
+    "min-p": min_p_config(0.05),
+    "repetition-penalty": repetition_penalty_config(1.2),
+    "no-repeat-4-gram": no_repeat_ngram_config(4),
+}
+
+
+def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any]) -> Measured:
+    """Every metric of the run for both models and every method, as "STAGE-METHOD/all/METRIC".
+
+    Conditions that the run has measured are quoted. Series "by_method": stage, method and the
+    domain's main metrics.
+    """
+    read_options(NoOptions, options, analysis="rivals")
+    metrics: Metrics = {}
+    series = []
+    for stage, model in run.models().items():
+        for name, method in METHODS.items():
+            measured_as = run.condition_of(stage, method)
+            if measured_as is not None:
+                scores = run.measured(measured_as)
+            else:
+                texts = run.generate(model, method)
+                scores = run.score(f"{stage}-{name}", texts, judge=True)
+            metrics |= of_condition(f"{stage}-{name}", scores)
+            shown = {metric: scores[metric].mean for metric in (*run.domain.main_metrics, "rep_4")}
+            series.append({"stage": stage, "method": name, **shown})
+    return Measured(metrics=metrics, series={"by_method": series})
