@@ -1,0 +1,295 @@
+"""Run the experiments: what is missing, and nothing twice.
+
+    python -m benchmarks.suite --profile quick                  everything, on 2 CPU cores
+    python -m benchmarks.suite data_order copying --profile full
+    python -m benchmarks.suite --profile full --shard 3/8       one machine of eight
+    python -m benchmarks.suite --profile full --dry-run
+
+For each cell the training run is made, resumed or found in --runs; its figures, or an analysis of
+it, are written to --results as one JSON file. Cells that are done are skipped, so a call after a
+crash, a kill or a failure goes on where the last one ended. A cell that fails is recorded with its
+error and does not stop the others; the exit code is 1 then, and the next call tries it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import Cell, cell_path, differing, read_cell, write_cell
+from benchmarks.experiments import load_experiments, pick_experiments
+from benchmarks.jobs import Job, plan_jobs, take_shard
+from benchmarks.run_figures import figures
+from benchmarks.runs import PlannedRun, Runs
+from common.errors import UserError, run_cli
+from common.provenance import provenance
+
+PROG = "python -m benchmarks.suite"
+EXIT_FAILED_CELLS = 1
+
+
+def main(argv: list[str]) -> int:
+    options = _parser().parse_args(argv)
+    chosen = pick_experiments(load_experiments(), options.names)
+    jobs = take_shard(plan_jobs(chosen, options.profile, cifar=options.cifar), options.shard)
+    found = find_done(jobs, options.results, overwrite=options.overwrite)
+    runs = Runs(options.runs, _tell)
+    if options.dry_run:
+        for line in preview(jobs, found, runs):
+            print(line)
+        return 0
+    return EXIT_FAILED_CELLS if run_jobs(jobs, found, runs, options.results) else 0
+
+
+def find_done(jobs: Sequence[Job], results: Path, *, overwrite: bool = False) -> dict[str, Cell]:
+    """Cells that need not be made again, by name.
+
+    A failed cell is none of them. With `overwrite` neither is one of another configuration.
+
+    Raises:
+        UserError: a done cell of another configuration, or a file that is no cell.
+    """
+    found: dict[str, Cell] = {}
+    for job in jobs:
+        path = _path(job, results)
+        cell = read_cell(path) if path.exists() else None
+        if cell is None or cell.status == "failed":
+            continue
+        changed = differing(cell.config, job.config)
+        if not changed:
+            found[job.name] = cell
+        elif not overwrite:
+            raise UserError(
+                expected=f"the configuration of the finished cell {job.name}",
+                got=f"another {', '.join(changed)}",
+                fix="pass --overwrite to make it anew, or another --results",
+            )
+    return found
+
+
+def run_jobs(jobs: Sequence[Job], found: Mapping[str, Cell], runs: Runs, results: Path) -> int:
+    """Make every cell that is not among `found`; gives how many failed.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; all that is done stays done.
+    """
+    alike = {_figures_key(job): found[job.name] for job in jobs if job.name in found}
+    to_do = [job for job in jobs if job.name not in found]
+    _tell(f"{len(jobs)} cells, {len(found)} of them done")
+    failed = 0
+    for number, job in enumerate(to_do, start=1):
+        _tell(f"[{number}/{len(to_do)}] {job.name} ({job.planned.analysis or job.run.name})")
+        started = time.perf_counter()
+        cell = make_cell(job, runs, alike.get(_figures_key(job)))
+        try:
+            write_cell(results, cell)
+        except UserError as error:
+            cell = _failed_cell(job, str(error))
+            write_cell(results, cell)
+        seconds = time.perf_counter() - started
+        if cell.status == "done":
+            alike[_figures_key(job)] = cell
+        else:
+            failed += 1
+        what = cell.status if cell.error is None else f"failed: {cell.error}"
+        _tell(f"  {what}; {seconds:.0f} s, {len(to_do) - number} left")
+    if failed:
+        _tell(f"{failed} of {len(to_do)} cells failed; the same command tries them again")
+    return failed
+
+
+def make_cell(job: Job, runs: Runs, alike: Cell | None) -> Cell:
+    """The finished or failed cell of a job.
+
+    Args:
+        job: what to make.
+        runs: where its runs are made.
+        alike: a done cell, of another experiment maybe, with the same figures.
+    """
+    if alike is not None:
+        return replace(_cell(job), **{n: getattr(alike, n) for n in _MEASURED})
+    try:
+        if job.missing is not None:
+            return _failed_cell(job, job.missing)
+        folders = [runs.ensure(run) for run in job.runs]
+        return _measure(job, folders)
+    except UserError as error:
+        return _failed_cell(job, str(error))
+    except Exception as error:  # one analysis must not end the others; the trace is for us
+        traceback.print_exc()
+        return _failed_cell(job, f"{type(error).__name__}: {error}")
+
+
+def analyse(name: str, folders: Sequence[Path], options: dict[str, Any]) -> Any:
+    """`Measured` of an analysis on a run and, where there is one, the run it is compared with.
+
+    Raises:
+        UserError: no such analysis, or what it says of its options and runs.
+    """
+    # Here, because both load models and networks, which a dry run has no use for.
+    from benchmarks.analyses import ANALYSES
+    from benchmarks.finished import FinishedRun
+
+    if name not in ANALYSES:
+        raise UserError(
+            expected=f"an analysis among {', '.join(ANALYSES)}",
+            got=repr(name),
+            fix="mend the experiment's declaration",
+        )
+    opened = {folder: FinishedRun.open(folder) for folder in dict.fromkeys(folders)}
+    run, other = folders[0], folders[1] if len(folders) > 1 else None
+    return ANALYSES[name](opened[run], None if other is None else opened[other], options)
+
+
+def preview(jobs: Sequence[Job], found: Mapping[str, Cell], runs: Runs) -> list[str]:
+    """Lines that tell what a call would do, and how long by what is recorded."""
+    lines = []
+    for job in jobs:
+        state = "done" if job.name in found else "to do" if job.missing is None else "cannot"
+        needs = ", ".join(f"{run.name} {_state(run, runs)}" for run in job.runs)
+        made = f" {job.planned.analysis} of" if job.planned.analysis else ""
+        lines.append(f"{state:6} {job.name}:{made} {needs}")
+    to_do = [job for job in jobs if job.name not in found and job.missing is None]
+    missing = {r.name: (r, job) for job in to_do for r in job.runs if not runs.finished(r)}
+    every = {run.name for job in jobs for run in job.runs}
+    lines.append(
+        f"{len(jobs)} cells of {len(every)} runs; {len(found)} cells are done, {len(to_do)} to do, "
+        f"which takes {len(missing)} runs"
+    )
+    lines.append(_estimate(to_do, [job for _, job in missing.values()], list(found.values())))
+    return lines
+
+
+_MEASURED = ("status", "metrics", "series", "provenance", "seconds")
+
+
+def _measure(job: Job, folders: Sequence[Path]) -> Cell:
+    planned = job.planned
+    if planned.analysis is None:
+        of_run = figures(folders[0], keep=planned.keep)
+        measured = {n: getattr(of_run, n) for n in ("metrics", "series", "provenance", "seconds")}
+        return replace(_cell(job), status="done", **measured)
+    started = time.perf_counter()
+    analysed = analyse(planned.analysis, folders, planned.analysis_options)
+    return replace(
+        _cell(job),
+        status="done",
+        metrics=dict(analysed.metrics),
+        series=dict(analysed.series),
+        provenance=provenance(planned.seed, _command(job).split()),
+        seconds=round(time.perf_counter() - started, 1),
+    )
+
+
+def _cell(job: Job) -> Cell:
+    planned = job.planned
+    return Cell(
+        experiment=planned.experiment,
+        cell=planned.cell,
+        domain=planned.domain,
+        profile=planned.profile,
+        seed=planned.seed,
+        axes=planned.axes,
+        status="done",
+        command=_command(job),
+        config=job.config,
+    )
+
+
+def _failed_cell(job: Job, error: str) -> Cell:
+    told = provenance(job.planned.seed, _command(job).split())
+    line = " ".join(error.split())
+    return replace(_cell(job), status="failed", error=line, provenance=told)
+
+
+def _figures_key(job: Job) -> str:
+    """Equal for jobs whose cells hold equal figures."""
+    other = None if job.other is None else job.other.name
+    return json.dumps([job.run.name, other, job.config], sort_keys=True)
+
+
+def _estimate(to_do: Iterable[Job], missing: Iterable[Job], done: Sequence[Cell]) -> str:
+    """Medians of what the same kind of work took, of the same experiment where there is one.
+
+    Args:
+        to_do: cells to make.
+        missing: one of them for each run to make.
+        done: whose seconds are known.
+    """
+
+    def usual(experiment: str | None, domain: str, analysis: str | None) -> float | None:
+        known = [
+            cell.seconds
+            for cell in done
+            if cell.domain == domain
+            and cell.config.get("suite.analysis") == analysis
+            and experiment in (None, cell.experiment)
+        ]
+        return statistics.median(known) if known else None
+
+    def seconds(job: Job, analysis: str | None) -> float | None:
+        domain = job.planned.domain
+        own = usual(job.planned.experiment, domain, analysis)
+        return usual(None, domain, analysis) if own is None else own
+
+    parts = [seconds(job, None) for job in missing]
+    parts += [seconds(job, job.planned.analysis) for job in to_do if job.planned.analysis]
+    known = [part for part in parts if part is not None]
+    unknown = len(parts) - len(known)
+    if parts and not known:
+        return "no estimate: nothing of the kind is finished yet"
+    told = f"about {sum(known) / 60:.0f} minutes by what finished cells took"
+    return told + (f", and {unknown} runs or analyses of unknown length" if unknown else "")
+
+
+def _state(run: PlannedRun, runs: Runs) -> str:
+    if runs.finished(run):
+        return "(finished)"
+    return "(interrupted)" if runs.path(run).exists() else "(missing)"
+
+
+def _path(job: Job, results: Path) -> Path:
+    planned = job.planned
+    return cell_path(
+        results, profile=planned.profile, experiment=planned.experiment, cell=planned.cell
+    )
+
+
+def _command(job: Job) -> str:
+    needs = f" --{job.planned.needs} FOLDER" if job.planned.needs else ""
+    return f"{PROG} {job.planned.experiment} --profile {job.planned.profile}{needs}"
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROG, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="experiments; all where none is named")
+    parser.add_argument("--profile", default="quick", help="quick or full")
+    parser.add_argument("--shard", default="1/1", metavar="I/N", help="part I of N")
+    parser.add_argument("--dry-run", action="store_true", help="list cells, runs and an estimate")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="make cells of another configuration anew"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/suite"), help="of training runs")
+    parser.add_argument(
+        "--results", type=Path, default=Path("benchmarks/results/suite"), help="of cells"
+    )
+    parser.add_argument("--cifar", type=Path, metavar="FOLDER", help="where CIFAR-10 lies")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
