@@ -1,0 +1,244 @@
+"""What both forms of the evidence report say, and its HTML page.
+
+The page is one file that loads nothing and whose content policy forbids it to. It uses the style of
+a run's own report, so that the two read alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from benchmarks.cells import Cell
+from benchmarks.experiments import Experiment
+from benchmarks.views.groups import Value
+from benchmarks.views.section import DOMAINS, Finding, Section, Table, Verdict
+from benchmarks.views.words import decimals, number
+
+TITLE = "Hyperfitting: the papers' experiments and the controls they lack"
+INTERVALS = {
+    1: "One seed: the intervals are that seed's own, 95 % over prompts or sequences.",
+    2: "Means over seeds, with the range from the lowest to the highest seed.",
+}
+COUNTED = {
+    Verdict.CONTRADICTS: ("contradicts the papers", "contradict the papers"),
+    Verdict.UNDECIDED: ("is undecided", "are undecided"),
+    Verdict.AGREES: ("agrees", "agree"),
+    Verdict.NO_CONTROL: ("has no counterpart in them", "have no counterpart in them"),
+    Verdict.NOT_MEASURED: ("is not measured", "are not measured"),
+}
+"""Each verdict as the verb of one finding and of several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An experiment in the report.
+
+    Attributes:
+        number: from 1, in the order of the experiments.
+        experiment: of `benchmarks.experiments`.
+        section: what the view made; None where nothing was run.
+        profile: that is shown.
+        cells: that are shown.
+        planned: how many there should be.
+        missing: names of those that are not there.
+        larger: how far a larger profile is; "" where none was begun.
+        command: what makes them.
+    """
+
+    number: int
+    experiment: Experiment
+    section: Section | None
+    profile: str | None
+    cells: Sequence[Cell]
+    planned: int
+    missing: Sequence[str]
+    larger: str
+    command: str
+
+    @property
+    def anchor(self) -> str:
+        """Where links to the experiment lead."""
+        return self.experiment.name.replace("_", "-")
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds that are shown."""
+        return sorted({cell.seed for cell in self.cells})
+
+    @property
+    def intervals(self) -> str:
+        """Which interval the figures and tables of this experiment show."""
+        return INTERVALS[min(len(self.seeds), 2)]
+
+    def verdict(self, domain: str) -> Verdict | None:
+        """The verdict for a domain; one on both counts for either."""
+        found = self.section.findings if self.section else ()
+        return next((f.verdict for f in found if f.domain in (domain, "both")), None)
+
+    def caption(self) -> list[tuple[str, str]]:
+        """What repeats the experiment, as (key, text)."""
+        seeds = ", ".join(str(seed) for seed in self.seeds)
+        many = f"{len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
+        assert self.profile is not None, "only what was run has a caption"
+        label = self.experiment.profiles[self.profile].label
+        rows = [
+            ("profile", f"{label}; {len(self.cells)} of {self.planned} cells"),
+            ("seeds", f"{many} ({seeds})"),
+            ("n", _counts(self.section)),
+            ("device", _unique(device_of(cell.provenance) for cell in self.cells)),
+            ("commit", _unique(commit_of(cell.provenance) for cell in self.cells)),
+            ("time", duration(sum(cell.seconds for cell in self.cells))),
+        ]
+        return [(key, text) for key, text in rows if text]
+
+
+def findings(entries: Iterable[Entry], verdict: Verdict) -> list[tuple[Entry, Finding]]:
+    """The findings with this verdict, in the order of the experiments."""
+    return [
+        (entry, finding)
+        for entry in entries
+        if entry.section
+        for finding in entry.section.findings
+        if finding.verdict == verdict
+    ]
+
+
+def headline(entries: Sequence[Entry]) -> str:
+    """How many findings have which verdict, in one sentence."""
+    counts = {verdict: len(findings(entries, verdict)) for verdict in Verdict}
+    told = [
+        f"{count} {words[count > 1]}"
+        for verdict, words in COUNTED.items()
+        if (count := counts[verdict])
+    ]
+    if not told:
+        return "Nothing was run yet."
+    return f"Of {sum(counts.values())} findings {', '.join(told)}."
+
+
+def page(entries: Sequence[Entry]) -> str:
+    """The HTML page."""
+    return (
+        _environment()
+        .get_template("evidence.html.j2")
+        .render(
+            title=TITLE,
+            entries=entries,
+            groups=[(v, findings(entries, v)) for v in (Verdict.CONTRADICTS, Verdict.UNDECIDED)],
+            headline=headline(entries),
+            not_run=[entry for entry in entries if entry.section is None],
+        )
+    )
+
+
+def table_cells(table: Table) -> list[list[tuple[str, str]]]:
+    """(text, interval) of every cell; a measure has one number of decimals.
+
+    An interval is "low–high", or "low to high" where one of them is negative.
+    """
+    rows = [row.cells for row in table.rows]
+    if table.by_row:
+        return [_alike(cells) for cells in rows]
+    columns = [_alike(cells) for cells in zip(*rows, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in rows]
+
+
+def as_text(table: Table) -> str:
+    """Tab-separated, six digits, the ends of every interval in columns of their own."""
+    heads = [f"{name}\t{name}, low\t{name}, high\tn" for name in table.columns]
+    lines = ["\t".join([table.caption, *heads])]
+    for row in table.rows:
+        values = [
+            [cell.mean, cell.low, cell.high, cell.n]
+            if isinstance(cell, Value)
+            else [cell, None, None, None]
+            for cell in row.cells
+        ]
+        flat = [one for value in values for one in value]
+        lines.append("\t".join([row.label, *(_plain(one) for one in flat)]))
+    return "\n".join(lines)
+
+
+def _alike(cells: Sequence[Value | str | None]) -> list[tuple[str, str]]:
+    """Cells of one measure."""
+    values = [cell for cell in cells if isinstance(cell, Value)]
+    ends = [end for v in values for end in (v.mean, v.low, v.high) if end is not None]
+    return [_cell(cell, decimals(ends)) for cell in cells]
+
+
+def _cell(cell: Value | str | None, places: int) -> tuple[str, str]:
+    if cell is None:
+        return "—", ""
+    if isinstance(cell, str):
+        return cell, ""
+    if cell.low is None or cell.high is None:
+        return number(cell.mean, places), ""
+    low, high = number(cell.low, places), number(cell.high, places)
+    return number(cell.mean, places), f"{low} to {high}" if cell.low < 0 else f"{low}–{high}"
+
+
+def _plain(value: float | str | None) -> str:
+    return value if isinstance(value, str) else "" if value is None else f"{value:.6g}"
+
+
+def _counts(section: Section | None) -> str:
+    """The smallest and the largest n behind an interval in the tables."""
+    cells = [c for table in section.tables for r in table.rows for c in r.cells] if section else []
+    counts = sorted({c.n for c in cells if isinstance(c, Value) and c.n > 1})
+    if not counts:
+        return ""
+    most = f" to {counts[-1]:,}" if len(counts) > 1 else ""
+    return f"{counts[0]:,}{most} prompts or sequences per value and seed"
+
+
+def device_of(provenance: dict[str, Any]) -> str:
+    """The accelerator, or the CPU with its cores."""
+    device = provenance.get("device") or "unknown"
+    if device != "cpu":
+        return str(device)
+    return f"{provenance.get('cpu_cores', '?')} cores of {provenance.get('cpu', 'a CPU')}"
+
+
+def commit_of(provenance: dict[str, Any]) -> str:
+    """Ten digits of the commit, and whether something was not committed."""
+    commit = provenance.get("git_commit")
+    if not commit:
+        return "unknown"
+    return f"{commit[:10]}{' with uncommitted changes' if provenance.get('git_dirty') else ''}"
+
+
+def _unique(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(texts))
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _environment() -> jinja2.Environment:
+    ours, shared = files("benchmarks") / "templates", files("common") / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (ours / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    css = [part.read_text("utf-8") for part in (shared / "report.css", ours / "evidence.css")]
+    environment.globals["css"] = Markup("\n".join(css))
+    environment.filters["svg"] = Markup
+    environment.filters["cells"] = table_cells
+    environment.filters["as_text"] = as_text
+    environment.globals["domains"] = DOMAINS
+    environment.filters["brief"] = lambda verdict: verdict.name.lower().replace("_", " ")
+    environment.filters["slug"] = lambda verdict: verdict.name.lower().replace("_", "-")
+    return environment

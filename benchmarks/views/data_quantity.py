@@ -1,0 +1,119 @@
+"""Experiment 7: how few sequences are enough, at fixed updates and at fixed epochs.
+
+P1 keeps the number of updates, so that fewer sequences are also seen more often: the two readings
+of its figure are confounded. The second line holds the number of passes instead.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from benchmarks.plots import small_line_chart
+from benchmarks.views.draw import trend
+from benchmarks.views.groups import Evidence, Value, is_above
+from benchmarks.views.section import (
+    DOMAINS,
+    Judged,
+    Section,
+    TableRow,
+    make_table,
+    opposite,
+    settle,
+)
+from benchmarks.views.words import told
+from common.charts import Level
+from common.metric_names import metric_label
+
+SIZE, BUDGET = "sequences", "budget"
+ENOUGH = 16
+"""P1: at 16 sequences the type-token ratio is still high, at 8 it is lower."""
+BUDGETS = ("updates", "epochs")
+
+
+def view(evidence: Evidence) -> Section:
+    findings, figures, tables = [], [], []
+    for domain in evidence.domains:
+        lines = {
+            budget: sorted(
+                (run for run in evidence.runs(domain) if run.axes.get(BUDGET) == budget),
+                key=lambda run: run.axes[SIZE],
+            )
+            for budget in BUDGETS
+        }
+        runs = [run for line in lines.values() for run in line]
+        if not runs:
+            continue
+        ttr = runs[0].ttr_name()
+        fixed = {
+            run.axes[SIZE]: run.decoded("hyperfitted-greedy", "ttr") for run in lines[BUDGETS[0]]
+        }
+        epochs = {
+            run.axes[SIZE]: run.decoded("hyperfitted-greedy", "ttr") for run in lines[BUDGETS[1]]
+        }
+        few = max((size for size in fixed if size < ENOUGH), default=None)
+        enough = min((size for size in fixed if size >= ENOUGH), default=None)
+        most = max(fixed, default=None)
+        needed = {
+            f"TTR of fewer than {ENOUGH} sequences": fixed.get(few),
+            f"TTR of {ENOUGH} sequences or a little more": fixed.get(enough),
+            "TTR of the largest set": fixed.get(most),
+        }
+        rule = partial(_rule, (few, enough, most), epochs.get(few))
+        findings.append(settle(domain, needed, rule, covered=domain == "text"))
+        series = [
+            trend(
+                budget,
+                [(run.axes[SIZE], run.decoded("hyperfitted-greedy", "ttr")) for run in line],
+                colour=place,
+            )
+            for place, (budget, line) in enumerate(lines.items())
+        ]
+        original = runs[0].decoded("original-greedy", "ttr")
+        title = f"{DOMAINS[domain]}: {metric_label(ttr)}, greedy, at fixed updates or epochs"
+        levels = [Level(y=original.mean, label="original")] if original else []
+        figures.append(
+            small_line_chart(
+                series, title=title, x_label="training sequences", log_x=True, levels=levels
+            )
+        )
+        rows = [
+            TableRow(
+                label=f"{run.axes[SIZE]} sequences, fixed {run.axes[BUDGET]}",
+                cells=[
+                    run.value("training/updates"),
+                    run.value("training/epochs"),
+                    run.value("training/final_loss"),
+                    *(
+                        run.decoded("hyperfitted-greedy", m)
+                        for m in (ttr, "rep_4", "overlap_over_10")
+                    ),
+                    run.probe("hyperfitted", "entropy_nats"),
+                ],
+            )
+            for run in runs
+        ]
+        names = [metric_label(m) for m in (ttr, "rep_4", "overlap_over_10")]
+        columns = ["updates", "epochs", "final training loss", *names, "entropy (nats)"]
+        tables.append(make_table(DOMAINS[domain], columns, rows))
+    return Section(
+        rule=f"At fixed updates: agrees when the type-token ratio at about {ENOUGH} sequences is "
+        "not below that of the largest set and that of fewer is; contradicts when it is the other "
+        "way round. The line at fixed epochs says whether it is the number of updates instead.",
+        findings=findings,
+        figures=[figure for figure in figures if figure],
+        tables=tables,
+    )
+
+
+def _rule(
+    sizes: tuple[Any, Any, Any], epochs: Value | None, few: Value, enough: Value, most: Value
+) -> Judged:
+    still_high = is_above(most, enough) is not True
+    claims = [still_high, opposite(is_above(few, most))]
+    by_size = dict(zip(sizes, (few, enough, most), strict=True))
+    words = ", ".join(f"{told(value)} with {size}" for size, value in by_size.items())
+    words = f"at fixed updates the greedy type-token ratio is {words} sequences"
+    if epochs is not None:
+        words += f"; at fixed epochs it is {told(epochs)} with {sizes[0]}"
+    return claims, words

@@ -1,0 +1,98 @@
+"""Experiment 10: how often is the greedy choice not the original's first? (P2)"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.plots import small_line_chart
+from benchmarks.views.draw import band
+from benchmarks.views.groups import Evidence, Value, is_above_level
+from benchmarks.views.section import (
+    DOMAINS,
+    Judged,
+    Section,
+    TableRow,
+    make_table,
+    opposite,
+    settle,
+)
+from benchmarks.views.words import number, share
+
+PATHS = {
+    "hyperfitted-path": "what it writes itself",
+    "true-path": "the true text",
+    "original-path": "what the original writes",
+}
+SHIFTED, FAR = "hyperfitted-path/shifted_share", "hyperfitted-path/far_share"
+PAPER = {SHIFTED: 0.391, FAR: 0.129}
+"""P2, TinyLlama: decisions that are not the original's first, and from rank above 10."""
+FACTOR = 2.0
+"""Of the same size: within this factor of the paper's figure, for models so unlike in size."""
+
+
+def view(evidence: Evidence) -> Section:
+    findings, figures, tables = [], [], []
+    for domain in evidence.domains:
+        for group in evidence.with_metric(domain, SHIFTED):
+            needed = {
+                "share that is not the first": group.value(SHIFTED),
+                "share from rank above 10": group.value(FAR),
+            }
+            median = group.value("hyperfitted-path/rank_median")
+            rule = partial(_rule, median)
+            findings.append(settle(domain, needed, rule, covered=domain == "text"))
+            series = [
+                band(group, "by_position", "position", field, label=label, colour=colour)
+                for colour, (field, label) in enumerate(
+                    {
+                        "hyperfitted_path_shifted_share": "not first",
+                        "hyperfitted_path_far_share": "rank > 10",
+                        "true_path_shifted_share": "true text",
+                    }.items()
+                )
+            ]
+            figures.append(
+                small_line_chart(
+                    series,
+                    title=f"{DOMAINS[domain]}: share of decisions",
+                    x_label="new token",
+                )
+            )
+            rows = [
+                TableRow(
+                    label=words,
+                    cells=[
+                        group.value(f"{path}/{name}")
+                        for name in ("shifted_share", "far_share", "rank_mean", "rank_median")
+                    ],
+                )
+                for path, words in PATHS.items()
+            ]
+            columns = ["not the first", "rank above 10", "mean rank", "median rank"]
+            tables.append(make_table(f"{DOMAINS[domain]}, along", columns, rows))
+    return Section(
+        rule="Agrees when both shares, along what the hyperfitted model writes, are within a "
+        f"factor of {FACTOR:g} of P2's (39.1 and 12.9 %); contradicts when one lies outside.",
+        findings=findings,
+        figures=[figure for figure in figures if figure],
+        tables=tables,
+        notes=["Ranks in the original's distribution; in the table 0 is its first choice."],
+    )
+
+
+def near(value: Value, goal: float) -> bool | None:
+    """Whether a value is within `FACTOR` of `goal`; None where its interval crosses a border."""
+    above, below = (is_above_level(value, goal / FACTOR), is_above_level(value, goal * FACTOR))
+    if above is False or below is True:
+        return False
+    return None if above is None or below is None else opposite(below)
+
+
+def _rule(median: Value | None, shifted: Value, far: Value) -> Judged:
+    words = (
+        f"{share(shifted)} of the hyperfitted model's greedy decisions are not the original's "
+        f"first choice, {share(far)} come from rank above 10"
+    )
+    if median is not None:
+        words += f" (median rank {number(median.mean)}, where 0 is the first)"
+    return [near(shifted, PAPER[SHIFTED]), near(far, PAPER[FAR])], words
