@@ -33,9 +33,10 @@ from common.command import Prepared
 from common.config import RunConfig, parse
 from common.decode import generate
 from common.device import make_accelerator, pick_device
-from common.diversity import TrainingStatistics, diversity_metrics
-from common.domain import Domain, Generations, Metrics, PromptSet, pool
+from common.diversity import TrainingStatistics
+from common.domain import Domain, Generations, Metrics, PromptSet, pool_prompts
 from common.errors import UserError
+from common.evaluate import token_metrics
 from common.intervals import Interval
 from common.next_scores import next_scores
 from common.quiet import quiet_transformers
@@ -71,11 +72,9 @@ class FinishedRun:
         models: tuple[Any, Any] = (domain.model, hyperfitted)
         self.original, self.hyperfitted = (model.to(device).eval() for model in models)
         self.metrics = folder.read_metrics()
-        pooled = [one for one in domain.prompts() if one.pooled]
-        self.pooled_sets = tuple(one.name for one in pooled)
-        self.prompts: PromptSet = pool(
-            [Generations(condition="", prompts=one, continuations=[]) for one in pooled]
-        ).prompts
+        sets = domain.prompts()
+        self.pooled_sets = tuple(one.name for one in sets if one.pooled)
+        self.prompts: PromptSet = pool_prompts(sets)
         self._autocast = make_accelerator(device, config.train.precision).autocast
         self._check_prompts()
 
@@ -206,13 +205,7 @@ class FinishedRun:
             continuations: of the pooled prompts.
             judge: whether to ask the domain for its own scores too.
         """
-        metrics = diversity_metrics(
-            continuations,
-            self._training,
-            window=self.domain.ttr_window,
-            ttr_name=self.domain.ttr_name,
-            seed=self.config.seed,
-        )
+        metrics = token_metrics(self.domain, continuations, self._training, seed=self.config.seed)
         if judge:
             given = Generations(
                 condition=name, prompts=self.prompts, continuations=list(continuations)

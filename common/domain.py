@@ -8,7 +8,7 @@ Shapes: N sequences, T tokens each, P prompts, C tokens of context, V vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -159,18 +159,23 @@ class Domain(Protocol):
         ...
 
 
+def pool_prompts(sets: Iterable[PromptSet]) -> PromptSet:
+    """All pooled prompt sets as one, named "all"."""
+    pooled = [prompts for prompts in sets if prompts.pooled]
+    assert pooled, "a domain has at least one pooled prompt set"
+    return PromptSet(
+        name="all",
+        ids_PC=torch.cat([prompts.ids_PC for prompts in pooled]),
+        references=[text for prompts in pooled for text in prompts.references],
+        new_tokens=pooled[0].new_tokens,
+    )
+
+
 def pool(sets: list[Generations]) -> Generations:
     """All pooled prompt sets of one condition as one, named "all"."""
     pooled = [generated for generated in sets if generated.prompts.pooled]
-    assert pooled, "a domain has at least one pooled prompt set"
-    first = pooled[0].prompts
     return Generations(
-        condition=pooled[0].condition,
-        prompts=PromptSet(
-            name="all",
-            ids_PC=torch.cat([generated.prompts.ids_PC for generated in pooled]),
-            references=[text for generated in pooled for text in generated.prompts.references],
-            new_tokens=first.new_tokens,
-        ),
+        condition=sets[0].condition,
+        prompts=pool_prompts(generated.prompts for generated in pooled),
         continuations=[text for generated in pooled for text in generated.continuations],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby, islice
 from typing import Any
@@ -14,7 +14,16 @@ from common.blocker import CitationBlocker
 from common.decode import generate
 from common.decode_config import greedy_config
 from common.diversity import TrainingStatistics, diversity_metrics, repetition, type_token_ratio
-from common.domain import Condition, Domain, Generations, Metrics, PromptSet, Stage, pool
+from common.domain import (
+    Condition,
+    Domain,
+    Generations,
+    Metrics,
+    PromptSet,
+    Stage,
+    pool,
+    pool_prompts,
+)
 from common.head import LogitsHead
 from common.probe import probe_sequences
 from common.sample_markup import COPIED_MIN_RUN, repetition_scores
@@ -48,10 +57,7 @@ class Evaluator:
     ) -> None:
         self.domain, self.seed = domain, seed
         self.prompt_sets = domain.prompts()
-        pooled = [s for s in self.prompt_sets if s.pooled]
-        self._pooled = pool(
-            [Generations(condition="", prompts=s, continuations=[]) for s in pooled]
-        ).prompts
+        self._pooled = pool_prompts(self.prompt_sets)
         self.conditions = domain.conditions()
         training = [row.numpy() for row in domain.sequences("train").cpu()]
         self.training = TrainingStatistics(training)
@@ -132,10 +138,7 @@ class Evaluator:
         return scores
 
     def _score(self, one: Generations) -> Metrics:
-        window, name = self.domain.ttr_window, self.domain.ttr_name
-        measured = diversity_metrics(
-            one.continuations, self.training, window=window, ttr_name=name, seed=self.seed
-        )
+        measured = token_metrics(self.domain, one.continuations, self.training, seed=self.seed)
         return measured | self.domain.judge(one)
 
     def samples(self, generated: dict[str, list[Generations]]) -> Iterator[dict[str, Any]]:
@@ -230,6 +233,26 @@ class Evaluator:
             self.domain.ttr_name: round(type_token_ratio(text, self.domain.ttr_window), 4),
             "longest_overlap": self.training.overlap.longest(text),
         }
+
+
+def token_metrics(
+    domain: Domain,
+    continuations: Sequence[np.ndarray],
+    training: TrainingStatistics,
+    *,
+    seed: int,
+) -> Metrics:
+    """Diversity and copying of continuations, as every domain has them measured.
+
+    Args:
+        domain: says where the type-token ratio looks, and its name.
+        continuations: P arrays of ids.
+        training: of the domain's training sequences.
+        seed: of the bootstrap.
+    """
+    return diversity_metrics(
+        continuations, training, window=domain.ttr_window, ttr_name=domain.ttr_name, seed=seed
+    )
 
 
 def _shape(prompts: PromptSet) -> tuple[int, int]:

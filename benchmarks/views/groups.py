@@ -18,11 +18,10 @@ from typing import Any
 
 from benchmarks.cells import Cell, differing
 from benchmarks.experiments import Experiment
+from benchmarks.seeds import MAY_DIFFER
 from common.errors import UserError
 from common.intervals import Interval
 
-MAY_DIFFER = frozenset({"seed", "out", "name", "overwrite", "resume", "json"})
-"""Options of a run in which the seeds of one group are not alike."""
 _TTR = re.compile(r"(?:ttr_\d+|\w+_ttr)")
 
 
