@@ -30,7 +30,7 @@ import text.model
 import text.run
 from common.causal_lm import disable_dropout
 from common.command import Prepared
-from common.config import RunConfig, parse
+from common.config import RunConfig
 from common.decode import generate
 from common.device import make_accelerator, pick_device
 from common.diversity import TrainingStatistics
@@ -39,6 +39,7 @@ from common.errors import UserError
 from common.evaluate import token_metrics
 from common.intervals import Interval
 from common.next_scores import next_scores
+from common.options import read_config
 from common.quiet import quiet_transformers
 from common.record import RunFolder
 
@@ -96,12 +97,7 @@ class FinishedRun:
                 fix="give the folder of another run",
             )
         config_class, prepare, load = _DOMAINS[domain_name]
-        config = parse(
-            config_class,
-            ["--config", str(folder.config)],
-            prog="benchmarks.finished",
-            description="",
-        )
+        config = read_config(config_class, folder.config)
         domain = prepare(config).load()
         hyperfitted = load(str(folder.model))
         disable_dropout(hyperfitted)

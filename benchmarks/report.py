@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.cells import Cell, read_cells
-from benchmarks.experiments import Experiment, load_experiments
+from benchmarks.experiments import Experiment
+from benchmarks.loading import load_experiments
 from benchmarks.report_markdown import markdown
 from benchmarks.report_page import Entry, page
 from benchmarks.views import show

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
-import jinja2
+from jinja2 import Environment
 from markupsafe import Markup
 
 from benchmarks.cells import Cell
@@ -19,6 +18,7 @@ from benchmarks.experiments import Experiment
 from benchmarks.views.groups import Value
 from benchmarks.views.section import DOMAINS, Finding, Section, Table, Verdict
 from benchmarks.views.words import decimals, number
+from common.templating import template_environment, template_text
 
 TITLE = "Hyperfitting: the papers' experiments and the controls they lack"
 INTERVALS = {
@@ -224,17 +224,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _environment() -> jinja2.Environment:
-    ours, shared = files("benchmarks") / "templates", files("common") / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (ours / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    css = [part.read_text("utf-8") for part in (shared / "report.css", ours / "evidence.css")]
-    environment.globals["css"] = Markup("\n".join(css))
+def _environment() -> Environment:
+    environment = template_environment("benchmarks")
+    css = [template_text("common", "report.css"), template_text("benchmarks", "evidence.css")]
+    environment.globals["css"] = Markup("\n").join(css)
     environment.filters["svg"] = Markup
     environment.filters["cells"] = table_cells
     environment.filters["as_text"] = as_text

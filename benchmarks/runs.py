@@ -29,9 +29,10 @@ from types import FrameType
 from typing import Any
 
 from benchmarks.cells import differing
-from common.config import RunConfig, dotted, parse, to_yaml
+from common.config import RunConfig
 from common.errors import EXIT_USER_ERROR, UserError
 from common.files import atomic_write_text, writing
+from common.options import dotted, parse_options, read_config, to_yaml
 from common.provenance import shorten_paths
 from common.record import RunFolder
 from image.config import ImageRunConfig
@@ -114,11 +115,7 @@ def plan_run(
     Raises:
         UserError: an option that the domain does not know, or a value of the wrong type.
     """
-    words = [
-        f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in options.items()
-    ]
-    config = parse(CONFIGS[domain], words, prog=f"{domain}.run", description="")
+    config = parse_options(CONFIGS[domain], options, prog=f"{domain}.run")
     return PlannedRun(domain=domain, config=config, repeat=repeat, stands_for=stands_for or {})
 
 
@@ -216,8 +213,7 @@ class Runs:
 
     def _check_options(self, run: PlannedRun, folder: Path) -> None:
         """A folder that was edited or copied by hand would pass for another run."""
-        words = ["--config", str(RunFolder(folder).config)]
-        config = parse(CONFIGS[run.domain], words, prog=f"{run.domain}.run", description="")
+        config = read_config(CONFIGS[run.domain], RunFolder(folder).config)
         changed = differing(replace(run, config=config).options, run.options)
         if changed:
             raise RunFailedError(

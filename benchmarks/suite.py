@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import Cell, cell_path, differing, read_cell, write_cell
-from benchmarks.experiments import load_experiments, pick_experiments
+from benchmarks.experiments import pick_experiments
 from benchmarks.jobs import Job, plan_jobs, take_shard
+from benchmarks.loading import load_experiments
 from benchmarks.run_figures import figures
 from benchmarks.runs import PlannedRun, Runs
 from common.errors import UserError, run_cli

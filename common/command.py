@@ -11,9 +11,10 @@ from typing import Any
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from common.config import RESUME_MAY_DIFFER, RunConfig, output_folder, to_yaml
+from common.config import RESUME_MAY_DIFFER, RunConfig, output_folder
 from common.domain import Domain
 from common.experiment import require_success, run_experiment
+from common.options import to_yaml
 from common.preflight import check_finite, preflight
 from common.progress import Progress
 from common.quiet import quiet_transformers

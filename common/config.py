@@ -1,32 +1,14 @@
-"""Configuration and command line from one source.
-
-A command's options are one frozen dataclass; its field docstrings are the help text. `parse` reads
-them through jsonargparse: `--config FILE.yaml`, dotted overrides (`--train.batch_size 4`),
-`--print_config`, and an error for any key it does not know. The groups below are the ones that
-every modality shares; a modality adds its own beside them.
-"""
+"""The groups of options that every modality shares; a modality adds its own beside them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from functools import lru_cache
-from itertools import pairwise
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
+from typing import Literal
 
-import jsonargparse
-import yaml
+from common.options import require
 
-from common.errors import UserError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
-C = TypeVar("C", bound="DataclassInstance")
 Precision = Literal["auto", "fp32", "bf16"]
 Switch = Literal["auto", "on", "off"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
@@ -244,109 +226,6 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
     require(checks, option="")
 
 
-def require(checks: Iterable[tuple[str, object, bool, str]], *, option: str = "--") -> None:
-    """Refuse the first option that is out of range.
-
-    Args:
-        checks: name, value, whether it fits, and what it should be.
-        option: what stands before a name that is to be changed.
-
-    Raises:
-        UserError: names the option.
-    """
-    for name, value, fits, expected in checks:
-        if not fits:
-            raise UserError(
-                expected=f"{name} to be {expected}", got=f"{value}", fix=f"change {option}{name}"
-            )
-
-
-def parse(config_class: type[C], argv: list[str], *, prog: str, description: str) -> C:
-    """Read a frozen dataclass from a command line.
-
-    A flag alone means true (`--resume`), and `--dry-run` is another spelling of `--dry_run`.
-
-    Args:
-        config_class: the dataclass; nested ones become dotted options.
-        argv: arguments without the program's name.
-        prog: for the usage line, e.g. "python -m text.run".
-        description: first lines of `--help`.
-
-    Raises:
-        UserError: an unknown option, a value of the wrong type, a missing or broken YAML file.
-        SystemExit: 0, after `--help` or `--print_config`.
-    """
-    parser = _parser(config_class, prog, description)
-    try:
-        values = vars(parser.instantiate(parser.parse_args(_spelt_out(config_class, argv))))
-    # A list where a group of options is due is a TypeError of jsonargparse.
-    except (jsonargparse.ArgumentError, OSError, TypeError) as error:
-        raise UserError(
-            expected=f"options that {prog} knows, with values of their types",
-            got=_one_line(str(error)),
-            fix=f"see {prog} --help",
-        ) from error
-    return config_class(**{entry.name: values[entry.name] for entry in fields(config_class)})
-
-
-def to_yaml(config: Any) -> str:
-    """YAML of a config dataclass, readable by `--config`."""
-    assert is_dataclass(config) and not isinstance(config, type)
-    return yaml.safe_dump(asdict(config), sort_keys=False)
-
-
-def dotted(config: Any) -> dict[str, Any]:
-    """The options of a config dataclass by dotted name; lists and dicts are values."""
-    flat: dict[str, Any] = {}
-    for entry in fields(config):
-        value = getattr(config, entry.name)
-        if is_dataclass(value):
-            flat |= {f"{entry.name}.{name}": inner for name, inner in dotted(value).items()}
-        else:
-            flat[entry.name] = value
-    return flat
-
-
 def output_folder(config: RunConfig, domain: str) -> Path:
     """`--out`, or runs/DOMAIN/NAME."""
     return Path(config.out) if config.out else Path("runs") / domain / config.name
-
-
-@lru_cache(maxsize=8)  # making one takes a tenth of a second, and a suite reads hundreds of configs
-def _parser(config_class: type, prog: str, description: str) -> jsonargparse.ArgumentParser:
-    parser = jsonargparse.ArgumentParser(
-        prog=prog, description=description, exit_on_error=False, allow_abbrev=False
-    )
-    parser.add_argument("--config", action="config", help="YAML file of these options.")
-    parser.add_class_arguments(config_class, as_group=False)
-    return parser
-
-
-def _spelt_out(config_class: type, argv: list[str]) -> list[str]:
-    """The arguments as jsonargparse wants them: `--dry-run` as `--dry_run true`."""
-    kinds = _option_kinds(config_class)
-    result: list[str] = []
-    for argument, following in pairwise([*argv, "--"]):
-        name, equals, value = argument.partition("=")
-        option = name.removeprefix("--").replace("-", "_")
-        if not name.startswith("--") or option not in kinds:
-            result.append(argument)
-            continue
-        result.append(f"--{option}{equals}{value}")
-        if kinds[option] is bool and not equals and following.startswith("--"):
-            result.append("true")
-    return result
-
-
-def _option_kinds(config_class: Any) -> dict[str, Any]:
-    """Dotted option -> its type."""
-    kinds: dict[str, Any] = {}
-    for name, kind in get_type_hints(config_class).items():
-        kinds[name] = kind
-        if is_dataclass(kind):
-            kinds |= {f"{name}.{inner}": k for inner, k in _option_kinds(kind).items()}
-    return kinds
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())[:300]

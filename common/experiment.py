@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator
 
 from common.checkpoint import Checkpoints
-from common.config import RunConfig, TrainConfig, check_ranges, dotted
+from common.config import RunConfig, TrainConfig, check_ranges
 from common.device import make_accelerator, pick_device, should_compile
 from common.domain import Domain, Stage
 from common.errors import UserError
@@ -28,6 +28,7 @@ from common.evaluate import Evaluator
 from common.files import writing
 from common.head import LogitsHead, attach_head
 from common.model_card import model_card
+from common.options import dotted
 from common.progress import Progress
 from common.provenance import provenance
 from common.record import RunFolder, make_metrics

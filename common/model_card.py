@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from common.config import RunConfig, to_yaml
+from common.config import RunConfig
 from common.intervals import in_words
 from common.metric_names import metric_label
+from common.options import to_yaml
 
 _CARD = """---
 library_name: transformers

@@ -23,13 +23,13 @@ from transformers import PreTrainedModel
 
 from common.causal_lm import disable_dropout
 from common.checkpoint import Checkpoints
-from common.config import to_yaml
 from common.decay import LinearDecay
 from common.device import make_accelerator, pick_device, should_compile
 from common.errors import UserError
 from common.files import atomic_write_text, writing
 from common.head import attach_head
 from common.memory import training_gib
+from common.options import to_yaml
 from common.preflight import check_finite
 from common.pretrain_config import RESUME_MAY_DIFFER, PretrainOptions
 from common.probe import probe_sequences

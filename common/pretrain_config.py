@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.config import Precision, Switch, require
+from common.config import Precision, Switch
 from common.errors import UserError
+from common.options import require
 
 LEAST_ONE = (
     "updates",

@@ -20,6 +20,7 @@ import torch
 
 DISTRIBUTION = "hyperfitting"
 _PACKAGES = (DISTRIBUTION, "transformers", "accelerate", "numpy")
+_RESULTS = ("benchmarks/results", "benchmarks/REPORT.md", "benchmarks/report.html")
 _ABSOLUTE = re.compile(r"(?<![\w.~/:-])/[^\s,:=\"'\[\]]+")
 
 
@@ -56,6 +57,7 @@ def provenance(seed: int, command: Sequence[str]) -> dict[str, Any]:
 def git_state(root: Path) -> tuple[str | None, bool | None]:
     """(commit, has uncommitted changes) of the checkout whose top is `root`, else (None, None).
 
+    Results are no changes: they are what a checkout makes, not what it makes them with.
     A package installed below somebody else's checkout must not report that one's commit, hence
     the comparison of the top folder.
     """
@@ -63,7 +65,8 @@ def git_state(root: Path) -> tuple[str | None, bool | None]:
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if top is None or commit is None or Path(top).resolve() != root.resolve():
         return None, None
-    changes = _git(root, "status", "--porcelain")
+    excluded = [f":(exclude){path}" for path in _RESULTS]
+    changes = _git(root, "status", "--porcelain", "--", ".", *excluded)
     return commit, None if changes is None else bool(changes)
 
 

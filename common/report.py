@@ -13,12 +13,11 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from jinja2 import Environment
 from markupsafe import Markup
 
 from common import headline as words
@@ -34,6 +33,7 @@ from common.report_tables import (
     provenance_rows,
 )
 from common.sample_markup import COPIED_MIN_RUN, LEVELS, repetition_scores, spans
+from common.templating import template_environment, template_text
 
 __all__ = ["ReportSection", "build_report", "repetition_scores"]
 
@@ -148,20 +148,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _environment(labels: Mapping[str, str]) -> jinja2.Environment:
-    templates = files("common") / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _environment(labels: Mapping[str, str]) -> Environment:
+    environment = template_environment("common")
     environment.filters["metric"] = lambda name: labels.get(name) or metric_label(name)
     environment.filters["condition"] = condition_label
     environment.filters["spans"] = spans
-    environment.globals["css"] = Markup((templates / "report.css").read_text(encoding="utf-8"))
-    environment.globals["script"] = Markup((templates / "report.js").read_text(encoding="utf-8"))
+    environment.globals["css"] = template_text("common", "report.css")
+    environment.globals["script"] = template_text("common", "report.js")
     return environment
 
 

@@ -29,10 +29,10 @@ from timm.models.byobnet import ByobNet
 from torch import Tensor
 from torch.nn import functional
 
-from common.config import parse, to_yaml
 from common.device import pick_device
 from common.errors import UserError, run_cli
 from common.files import atomic_write_text
+from common.options import parse, to_yaml
 from common.progress import Progress
 from common.provenance import provenance
 from common.record import RunFolder

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from common.config import require
 from common.errors import UserError
+from common.options import require
 from image.offline_network import LABEL
 
 

@@ -23,11 +23,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from common.config import parse
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
 from common.device import pick_device
 from common.errors import UserError, run_cli
+from common.options import parse
 from common.quiet import quiet_transformers
 from image.data import load_images
 from image.grids import labelled_sheet, prompt_pictures, save_png

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from common.config import parse
 from common.device import pick_device
 from common.errors import UserError, run_cli
+from common.options import parse
 from common.pretrain import Pretraining, run_pretraining
 from common.pretrain_config import check_least
 from image.data import LabelledImages, drop_shared, load_images

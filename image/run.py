@@ -15,9 +15,9 @@ import sys
 
 from common.command import Prepared, run_command
 from common.conditions import standard_conditions
-from common.config import parse
 from common.device import pick_device
 from common.errors import run_cli
+from common.options import parse
 from image.config import ImageRunConfig
 from image.dataset import load_image_data
 from image.domain import REFERENCES, ImageDomain

@@ -25,12 +25,12 @@ from PIL import Image
 from torch import Tensor
 
 from common.checkpoint import Checkpoints
-from common.config import parse, to_yaml
 from common.decay import LinearDecay
 from common.device import pick_device
 from common.errors import UserError, run_cli
 from common.files import atomic_write_text
 from common.memory import BYTES_PER_TRAINED_WEIGHT, BYTES_PER_WEIGHT, GIB
+from common.options import parse, to_yaml
 from common.progress import Progress
 from common.provenance import provenance
 from common.record import RunFolder

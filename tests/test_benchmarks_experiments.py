@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.experiments import FOLDER, load_experiments, load_profiles, pick_experiments
+from benchmarks.experiments import pick_experiments
 from benchmarks.jobs import plan_jobs
+from benchmarks.loading import FOLDER, load_experiments, load_profiles
 from common.errors import UserError
 
 NAMES = [

@@ -6,28 +6,15 @@ import itertools
 from xml.etree import ElementTree
 
 import pytest
+from svg_marks import SVG, dots, texts
 
 from benchmarks.plots import Dot, DotRow, dot_plot, small_line_chart
 from common.charts import WIDTH, Level, Series
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def draw(*rows: DotRow, **options: object) -> ElementTree.Element:
     arguments = {"title": "T", "description": "D", "x_label": "x", **options}
     return ElementTree.fromstring(dot_plot(rows, **arguments))  # pyright: ignore[reportArgumentType]
-
-
-def dots(chart: ElementTree.Element) -> list[tuple[float, float]]:
-    circles = chart.iter(f"{SVG}circle")
-    return [(float(c.get("cx", "")), float(c.get("cy", ""))) for c in circles]
-
-
-def texts(chart: ElementTree.Element) -> dict[str, tuple[float, float]]:
-    return {
-        t.text or "": (float(t.get("x", "")), float(t.get("y", "")))
-        for t in chart.iter(f"{SVG}text")
-    }
 
 
 def whiskers(chart: ElementTree.Element) -> list[tuple[float, float]]:

@@ -11,7 +11,8 @@ import pytest
 from fake_cells import fake_cells, write_all
 
 from benchmarks import report
-from benchmarks.experiments import Experiment, load_experiments
+from benchmarks.experiments import Experiment
+from benchmarks.loading import load_experiments
 from benchmarks.report_page import commit_of, device_of, duration, headline, table_cells
 from benchmarks.views.groups import over_seeds
 from benchmarks.views.section import TableRow, make_table

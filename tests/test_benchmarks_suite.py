@@ -19,8 +19,9 @@ import yaml
 import benchmarks.runs
 import benchmarks.suite
 from benchmarks.cells import Cell, read_cells, write_cell
-from benchmarks.experiments import Experiment, load_experiments
+from benchmarks.experiments import Experiment
 from benchmarks.jobs import plan_jobs, take_shard
+from benchmarks.loading import load_experiments
 from benchmarks.run_figures import figures
 from benchmarks.suite import main
 from common.errors import UserError, run_cli
@@ -227,7 +228,7 @@ def test_sigkill_and_a_second_call_give_the_figures_of_one(bench: Bench, tmp_pat
     code = f"""
 import sys, pathlib
 import benchmarks.runs, benchmarks.suite
-from benchmarks.experiments import load_experiments
+from benchmarks.loading import load_experiments
 benchmarks.runs.COMMANDS["text"] = [sys.executable, {str(FAKE)!r}]
 benchmarks.suite.load_experiments = lambda: load_experiments(pathlib.Path({str(tmp_path)!r}))
 folders = ["--runs", {str(tmp_path / "runs")!r}, "--results", {str(tmp_path / "cells")!r}]

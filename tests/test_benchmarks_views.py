@@ -11,7 +11,8 @@ import pytest
 from fake_cells import around, fake_cells
 
 from benchmarks.cells import Cell
-from benchmarks.experiments import Experiment, load_experiments
+from benchmarks.experiments import Experiment
+from benchmarks.loading import load_experiments
 from benchmarks.views import VIEWS, show
 from benchmarks.views.draw import band, seed_curves
 from benchmarks.views.groups import Evidence, Value, gather, is_above, over_seeds, ratio

@@ -9,27 +9,14 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from svg_marks import SVG, dots, texts
 
 from common.charts import HEIGHT, WIDTH, Level, Marker, Series, line_chart, thin
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def draw(*series: Series, **options: object) -> ElementTree.Element:
     arguments = {"title": "T", "description": "D", "x_label": "x", "y_label": "y", **options}
     return ElementTree.fromstring(line_chart(series, **arguments))  # pyright: ignore[reportArgumentType]
-
-
-def dots(chart: ElementTree.Element) -> list[tuple[float, float]]:
-    circles = chart.iter(f"{SVG}circle")
-    return [(float(c.get("cx", "")), float(c.get("cy", ""))) for c in circles]
-
-
-def texts(chart: ElementTree.Element) -> dict[str, tuple[float, float]]:
-    return {
-        t.text or "": (float(t.get("x", "")), float(t.get("y", "")))
-        for t in chart.iter(f"{SVG}text")
-    }
 
 
 def test_a_linear_chart_is_linear_in_both_directions() -> None:

@@ -25,14 +25,7 @@ from transformers import (
 
 import common.experiment
 from common.checkpoint import Checkpoints
-from common.config import (
-    RESUME_MAY_DIFFER,
-    MeasureConfig,
-    RunConfig,
-    ScheduleConfig,
-    TrainConfig,
-    to_yaml,
-)
+from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
 from common.device import make_accelerator, pick_device
@@ -43,6 +36,7 @@ from common.experiment import make_schedule, require_success, run_experiment
 from common.files import atomic_write_text
 from common.intervals import bootstrap_mean
 from common.jsonl import read_jsonl
+from common.options import to_yaml
 from common.progress import Progress
 from common.record import RunFolder
 from common.shared_original import original_key

@@ -66,6 +66,15 @@ def test_commit_and_dirty_flag_of_a_checkout(checkout: Path) -> None:
     assert git_state(checkout) == (commit, True)
 
 
+def test_new_results_do_not_make_a_checkout_dirty(checkout: Path) -> None:
+    results = checkout / "benchmarks" / "results" / "suite"
+    results.mkdir(parents=True)
+    (results / "cell.json").write_text("{}")
+    assert git_state(checkout)[1] is False
+    (checkout / "benchmarks" / "new.py").write_text("")
+    assert git_state(checkout)[1] is True
+
+
 def test_a_package_inside_a_foreign_checkout_has_no_commit(checkout: Path) -> None:
     assert git_state(checkout / "site-packages") == (None, None)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.config import parse
+from common.options import parse
 from image.config import ImageRunConfig
 from image.pretrain_config import PretrainConfig
 from image.tokenize_config import TokenizeConfig

@@ -14,10 +14,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 import image.pretrain
-from common.config import parse
 from common.decode import generate
 from common.decode_config import greedy_config
 from common.errors import run_cli
+from common.options import parse
 from image.data import LabelledImages, load_images
 from image.model import OnlyCodes, check_fits, load_transformer, vocabulary
 from image.pretrain import main, prepare

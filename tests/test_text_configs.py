@@ -10,8 +10,8 @@ import pytest
 from transformers import LlamaConfig
 
 import text.run
-from common.config import parse
 from common.errors import run_cli
+from common.options import parse
 from text.config import TextRunConfig
 from text.run import main
 

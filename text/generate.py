@@ -17,11 +17,11 @@ from typing import Literal
 
 import torch
 
-from common.config import parse
 from common.decode import stream
 from common.decode_config import greedy_config, sampling_config
 from common.device import pick_device
 from common.errors import UserError, run_cli
+from common.options import parse
 from common.quiet import quiet_transformers
 from text.model import check_fits, check_tokenizer_fits, load_model, load_tokenizer, meta_model
 from text.pieces import stream_pieces

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from common.config import parse
 from common.errors import UserError, run_cli
+from common.options import parse
 from common.pretrain import Pretraining, run_pretraining
 from common.pretrain_config import check_least
 from text.base_model import new_model, train_tokenizer

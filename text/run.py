@@ -16,8 +16,8 @@ import torch
 
 from common.command import Prepared, run_command
 from common.conditions import standard_conditions
-from common.config import parse
 from common.errors import run_cli
+from common.options import parse
 from common.summary import before_after
 from text.config import TextRunConfig
 from text.data import load_data

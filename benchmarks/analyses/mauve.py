@@ -14,11 +14,11 @@ import numpy as np
 
 from benchmarks.analyses.measured import Measured, read_options
 from benchmarks.finished import FinishedRun
-from common.config import require
 from common.errors import UserError
 from common.intervals import point
 from common.last_state import last_states
 from common.mauve import clusters_for, mauve
+from common.options import require
 
 LEAST_TEXTS = 4
 

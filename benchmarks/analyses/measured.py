@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from common.config import parse
 from common.domain import Metrics
 from common.errors import UserError
+from common.options import parse_options
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -44,12 +43,8 @@ def read_options(
     Raises:
         UserError: an option that it does not know, or a value of another type.
     """
-    words = [
-        f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in options.items()
-    ]
     try:
-        return parse(options_class, words, prog=f"the analysis {analysis}", description="")
+        return parse_options(options_class, options, prog=f"the analysis {analysis}")
     except UserError as error:
         raise UserError(
             expected=error.expected,

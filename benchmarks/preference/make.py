@@ -14,11 +14,9 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from benchmarks.preference.key import SCHEMA, VOTES, Key, KeyItem
@@ -26,7 +24,9 @@ from benchmarks.preference.pairs import Comparison, Side, contests, draw, most_u
 from benchmarks.preference.runs import Run, read_runs
 from common.errors import UserError
 from common.files import atomic_write_text, writing
+from common.templating import template_environment, template_text
 
+TEMPLATES = "benchmarks.preference"
 ITEMS = 120
 """Comparisons unless asked otherwise: three quarters of an hour of reading."""
 
@@ -131,18 +131,11 @@ def render(drawn: Sequence[Comparison], names: Sequence[str]) -> tuple[str, str]
         items.append({"id": name, "kind": subject.run.domain} | shown)
     page = hashlib.sha256(json.dumps(items).encode()).hexdigest()[:32]
     data = {"schema": SCHEMA, "export": VOTES, "page": page, "items": items}
-    templates = files("benchmarks.preference") / "templates"
-
-    def part(name: str) -> Markup:
-        return Markup((templates / name).read_text(encoding="utf-8"))
-
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(part("page.html.j2"))
+    template = template_environment(TEMPLATES).get_template("page.html.j2")
     kinds = Counter(item["kind"] for item in items)
     return page, template.render(
-        css=part("page.css"),
-        script=part("page.js"),
+        css=template_text(TEMPLATES, "page.css"),
+        script=template_text(TEMPLATES, "page.js"),
         # In a script element only "<" could end the data.
         data=Markup(json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")),
         texts=kinds["text"],
