@@ -29,7 +29,7 @@ COUNTED = {
     Verdict.CONTRADICTS: ("contradicts the papers", "contradict the papers"),
     Verdict.UNDECIDED: ("is undecided", "are undecided"),
     Verdict.AGREES: ("agrees", "agree"),
-    Verdict.NO_CONTROL: ("has no counterpart in them", "have no counterpart in them"),
+    Verdict.NO_COUNTERPART: ("has no counterpart in them", "have no counterpart in them"),
     Verdict.NOT_MEASURED: ("is not measured", "are not measured"),
 }
 """Each verdict as the verb of one finding and of several."""
@@ -202,7 +202,8 @@ def device_of(provenance: dict[str, Any]) -> str:
     device = provenance.get("device") or "unknown"
     if device != "cpu":
         return str(device)
-    return f"{provenance.get('cpu_cores', '?')} cores of {provenance.get('cpu', 'a CPU')}"
+    cores = provenance.get("cpu_cores", "?")
+    return f"{cores} core{'' if cores == 1 else 's'} of {provenance.get('cpu', 'a CPU')}"
 
 
 def commit_of(provenance: dict[str, Any]) -> str:

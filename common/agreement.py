@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def top1_tokens(scores: Iterable[tuple[slice, Tensor]]) -> np.ndarray:
@@ -30,3 +30,9 @@ def equal_share(one_PM: np.ndarray, other_PM: np.ndarray) -> np.ndarray:
 def tokens_until_difference(one_PM: np.ndarray, other_PM: np.ndarray) -> np.ndarray:
     """(P,) length of the common beginning in tokens; M where there is no difference."""
     return np.cumprod(one_PM == other_PM, axis=1).sum(axis=1)
+
+
+def largest_difference(one: nn.Module, other: nn.Module) -> float:
+    """Between equal weights of two models of one architecture; 0 for the same weights."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return max((a - b).abs().max().item() for a, b in pairs)

@@ -256,7 +256,7 @@ UNCLEAR = {
 def test_numbers_against_the_claim_contradict_it(name: str) -> None:
     section = changed(name, OPPOSITES[name])
     assert verdicts(section)["text"] is Verdict.CONTRADICTS
-    images = Verdict.CONTRADICTS if name == "main" else Verdict.NO_CONTROL
+    images = Verdict.CONTRADICTS if name == "main" else Verdict.NO_COUNTERPART
     assert verdicts(section)["image"] is images
 
 
@@ -273,7 +273,7 @@ def test_a_sentence_is_made_of_the_measured_numbers() -> None:
 
 def test_rivals_have_no_claim_to_test_but_say_who_is_best() -> None:
     section = changed("rivals", set_to("original-min-p/all/TTR", 0.99))
-    assert set(verdicts(section).values()) == {Verdict.NO_CONTROL}
+    assert set(verdicts(section).values()) == {Verdict.NO_COUNTERPART}
     for finding in section.findings:
         assert "min-p has the highest, 0.990" in finding.sentence
         assert "it is below that rival" in finding.sentence
@@ -289,13 +289,35 @@ def test_domains_that_move_opposite_ways_contradict_one_phenomenon() -> None:
     assert "opposite ways: held-out entropy (nats)" in section.findings[0].sentence
 
 
+def test_an_early_stop_before_the_first_update_is_told() -> None:
+    def alike(cell: Cell, metrics: dict[str, Interval]) -> None:
+        set_to("probe/original/loss_nats", 3.5)(cell, metrics)
+        set_to("probe/early-stopped/loss_nats", 3.5)(cell, metrics)
+
+    told = "lowest validation loss, which is the original's, "
+    assert all(
+        told not in f.sentence for f in VIEWS["learning_curve"](evidence("learning_curve")).findings
+    )
+    assert all(told in f.sentence for f in changed("learning_curve", alike).findings)
+
+
 def test_mauve_is_a_column_with_its_model_named() -> None:
     section = VIEWS["main"](evidence("main"))
     first = section.tables[0]
     assert first.columns[-1] == "MAUVE"
     scores = {row.label: row.cells[-1] for row in first.rows}
-    assert isinstance(scores["hyperfitted greedy"], Value) and scores["human text"] is None
+    score = scores["hyperfitted greedy"]
+    assert isinstance(score, Value) and scores["human text"] is None
+    assert (score.low, score.high) == pytest.approx((0.71, 0.77))
+    assert is_above(score, over_seeds([Interval(0.1, 0.1, 0.1, 9)])) is None  # it decides nothing
     assert any("of the original model" in note for note in section.notes)
+
+
+def test_data_order_tells_equal_weights_from_alike_ones() -> None:
+    table = VIEWS["data_order"](evidence("data_order")).tables[0]
+    assert "weight" in table.columns[-1]
+    last = {row.label: row.cells[-1] for row in table.rows}
+    assert last["identical repeat"] == "0" and last["other rounding"] == "1e-05"
 
 
 def test_every_experiment_has_a_view_and_every_view_an_experiment() -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from common.agreement import equal_share, tokens_until_difference, top1_tokens
+from common.agreement import (
+    equal_share,
+    largest_difference,
+    tokens_until_difference,
+    top1_tokens,
+)
 from common.next_scores import next_scores
 
 
@@ -39,3 +45,13 @@ def test_top1_against_one_argmax_per_prefix() -> None:
         ]
     np.testing.assert_array_equal(got, want)
     assert len(np.unique(got)) > 3
+
+
+def test_the_largest_difference_is_of_any_weight() -> None:
+    one, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    other.load_state_dict(one.state_dict())
+    assert largest_difference(one, other) == 0
+    with torch.no_grad():
+        one.weight[0, 0] += 0.25
+        other.bias[1] += 0.5
+    assert largest_difference(one, other) == pytest.approx(0.5)

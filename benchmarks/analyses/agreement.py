@@ -14,9 +14,14 @@ import torch
 
 from benchmarks.analyses.measured import Measured, NoOptions, read_options
 from benchmarks.finished import FinishedRun
-from common.agreement import equal_share, tokens_until_difference, top1_tokens
+from common.agreement import (
+    equal_share,
+    largest_difference,
+    tokens_until_difference,
+    top1_tokens,
+)
 from common.errors import UserError
-from common.intervals import bootstrap_mean
+from common.intervals import bootstrap_mean, point
 
 # What is compared with what; "other" is the hyperfitted model of the other run.
 PAIRS = {
@@ -30,8 +35,10 @@ def agreement(run: FinishedRun, other: FinishedRun | None, options: dict[str, An
     """Top-1 agreement of two runs' hyperfitted models, teacher-forced and of what they write.
 
     Metrics, for each of `PAIRS`: "teacher-forced/PAIR/top1_agreement" on true continuations,
-    "greedy/PAIR/equal_share" of tokens at equal positions and
-    "greedy/PAIR/tokens_until_difference". Series "by_position": both shares at each new token.
+    "greedy/PAIR/equal_share" of tokens at equal positions,
+    "greedy/PAIR/tokens_until_difference" and "weights/PAIR/largest_difference" between equal
+    weights, which tells identical runs from alike ones. Series "by_position": both shares at each
+    new token.
 
     Raises:
         UserError: no other run, or one with other prompts.
@@ -62,6 +69,9 @@ def agreement(run: FinishedRun, other: FinishedRun | None, options: dict[str, An
             f"greedy/{pair}/equal_share": bootstrap_mean(equal_share(*in_text)),
             f"greedy/{pair}/tokens_until_difference": bootstrap_mean(
                 tokens_until_difference(*in_text)
+            ),
+            f"weights/{pair}/largest_difference": point(
+                largest_difference(models[one], models[two]), len(run.truth_PT)
             ),
         }
         columns |= {

@@ -29,7 +29,7 @@ class Options:
 
     model: Literal["original", "hyperfitted"] = "original"
     """Whose states are the features."""
-    seeds: int = 5
+    seeds: int = 20
     """How many seeds of k-means."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from benchmarks.plots import dot_plot
 from benchmarks.views.draw import dot_rows
-from benchmarks.views.groups import Evidence, Value, is_above
+from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.section import (
     DOMAINS,
     Judged,
@@ -35,7 +35,7 @@ PAPER = (0.68, 0.75)
 """P1, 6.1: top-1 agreement between shuffles."""
 FORCED = "teacher-forced/runs/top1_agreement"
 COLUMNS = {
-    "equal first choices, true text": FORCED,
+    "equal first choices, true data": FORCED,
     "equal tokens, greedy": "greedy/runs/equal_share",
     "tokens until they differ, greedy": "greedy/runs/tokens_until_difference",
     "equal first choices with the original": "teacher-forced/original/top1_agreement",
@@ -60,7 +60,7 @@ def view(evidence: Evidence) -> Section:
                     title=f"{DOMAINS[domain]}: agreement of two hyperfitted models",
                     description="share of equal tokens, by what differs between the two runs",
                     x_label="share of equal tokens",
-                    legend=("first choices, true text", "greedy continuations"),
+                    legend=("first choices, true data", "greedy continuations"),
                     levels=[
                         Level(y=end, label=f"P1: {end:.2f}")
                         for end in (PAPER if domain == "text" else ())
@@ -70,12 +70,13 @@ def view(evidence: Evidence) -> Section:
         table = [
             TableRow(
                 label=NAMES.get(name, name),
-                cells=[group.value(metric) for metric in COLUMNS.values()],
+                cells=[*(group.value(metric) for metric in COLUMNS.values()), _weights(group)],
                 subject=name not in CONTROLS,
             )
             for name, group in groups.items()
         ]
-        tables.append(make_table(DOMAINS[domain], list(COLUMNS), table))
+        columns = [*COLUMNS, "largest difference of a weight"]
+        tables.append(make_table(DOMAINS[domain], columns, table))
     return Section(
         rule="Agrees when two orders agree less than every control (identical repeats, other "
         "rounding), so that the order is the reason; contradicts when they agree more than one.",
@@ -83,6 +84,12 @@ def view(evidence: Evidence) -> Section:
         figures=figures,
         tables=tables,
     )
+
+
+def _weights(group: Group) -> str | None:
+    """Most are below a thousandth, where decimals say nothing."""
+    value = group.value("weights/runs/largest_difference")
+    return None if value is None else f"{value.mean:.0e}" if value.mean else "0"
 
 
 def _rule(shuffled: Value, repeat: Value, rounding: Value) -> Judged:

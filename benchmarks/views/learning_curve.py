@@ -52,9 +52,11 @@ def view(evidence: Evidence) -> Section:
 
 
 def _rule(run: Group, before: Value, early: Value, after: Value) -> Judged:
+    losses = [run.probe(name, "loss_nats") for name in ("original", "early-stopped")]
+    never = ", which is the original's" if losses[0] and losses[0] == losses[1] else ""
     words = (
         f"greedy type-token ratio {told(before)} before, {told(early)} at the lowest validation "
-        f"loss, {told(after)} hyperfitted"
+        f"loss{never}, {told(after)} hyperfitted"
     )
     losses = [
         loss

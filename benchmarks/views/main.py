@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from benchmarks.plots import dot_plot
 from benchmarks.views.draw import dot_rows
@@ -39,11 +40,11 @@ COLUMNS = {
         r"kid\[.+\]",
         r"precision\[.+\]",
         r"recall\[.+\]",
-        "overlap_over_10",
         "copy_rate",
     ),
 }
 """What the table shows of the domain's many metrics, as patterns of their names."""
+_OF_NETWORK = re.compile(r"(\w+)(\[.+\])")
 MAUVE = "mauve"
 """Axis value of the cell that measured it, and the beginning of the metric's name."""
 
@@ -59,8 +60,9 @@ def view(evidence: Evidence) -> Section:
         if name := mauve_name(mauve):
             model = name.removeprefix(f"{MAUVE}[").removesuffix("]")
             notes.append(
-                f"{DOMAINS[domain]}: MAUVE on hidden states of the {model} model, mean over seeds "
-                "of k-means; it can be compared within its table only."
+                f"{DOMAINS[domain]}: MAUVE on hidden states of the {model} model, with its range "
+                "over seeds of k-means, which is no confidence interval; it can be compared within "
+                "its table only."
             )
         findings.append(settle(domain, _needed(run), _rule))
         rows = dot_rows(
@@ -118,16 +120,33 @@ def _table(domain: str, run: Group, mauve: Group | None, prompts: str) -> Table:
     where = "all prompts" if prompts == "all" else prompts
     return make_table(
         f"{DOMAINS[domain]}, {where}",
-        [*(metric_label(metric) for metric in metrics), *(["MAUVE"] if prompts == "all" else [])],
+        [*(_head(metric) for metric in metrics), *(["MAUVE"] if prompts == "all" else [])],
         rows,
         folded=prompts != "all",
     )
 
 
 def _mauve(cell: Group | None, condition: str) -> Value | None:
-    """MAUVE under whichever model's states it was measured; the notes name the model."""
+    """MAUVE under whichever model's states it was measured (the notes name the model), with the
+    range over seeds of k-means in place of an interval; the range decides nothing."""
     name = mauve_name(cell)
-    return cell.value(f"{condition}/all/{name}") if cell and name else None
+    if cell is None or name is None:
+        return None
+    of = name.removeprefix(MAUVE)
+    mean, low, high = (
+        cell.value(f"{condition}/all/{MAUVE}{which}{of}") for which in ("", "_min", "_max")
+    )
+    if mean is None or low is None or high is None:
+        return mean
+    return replace(mean, low=low.mean, high=high.mean, sure_low=None, sure_high=None)
+
+
+def _head(metric: str) -> str:
+    """ "FID [cifar-net]" of "fid[cifar-net]"; other metrics as everywhere."""
+    if match := _OF_NETWORK.fullmatch(metric):
+        name = match[1].upper() if len(match[1]) == 3 else match[1]
+        return f"{name} {match[2]}"
+    return metric_label(metric)
 
 
 def mauve_name(group: Group | None) -> str | None:

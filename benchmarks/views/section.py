@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     CONTRADICTS = "contradicts the paper"
     UNDECIDED = "undecided"
     AGREES = "agrees with the paper"
-    NO_CONTROL = "no such control in the papers"
+    NO_COUNTERPART = "no counterpart in the papers"
     NOT_MEASURED = "not measured"
 
 
@@ -114,7 +114,7 @@ def settle(
         sentence = f"{where}: not measured: {', '.join(missing)}."
         return Finding(domain=domain, verdict=Verdict.NOT_MEASURED, sentence=sentence)
     claims, sentence = rule(*needed.values())
-    verdict = judge(claims) if covered else Verdict.NO_CONTROL
+    verdict = judge(claims) if covered else Verdict.NO_COUNTERPART
     return Finding(domain=domain, verdict=verdict, sentence=f"{where}: {sentence}.")
 
 

@@ -22,7 +22,7 @@ def number(value: float, places: int | None = None) -> str:
         value: what is written.
         places: decimals; by the value's own size when None.
     """
-    return f"{value:,.{decimals([value]) if places is None else places}f}"
+    return f"{value:z,.{decimals([value]) if places is None else places}f}"
 
 
 def told(value: Value) -> str:
