@@ -25,14 +25,21 @@ class Profile:
         name: quick, full, ...
         label: what the report calls it.
         seeds: of the runs.
+        like: the profile whose cells and options it takes, with seeds of its own; or None.
         text, image: options of every run.
     """
 
     name: str
     label: str
     seeds: tuple[int, ...]
+    like: str | None = None
     text: Options = field(default_factory=dict)
     image: Options = field(default_factory=dict)
+
+    @property
+    def grid(self) -> str:
+        """The profile by whose name declarations ask for its cells and options."""
+        return self.like or self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +150,14 @@ class Experiment:
             for domain in self.domains
             for entry in self.entries
             if domain in (entry.domains or self.domains)
-            and profile in (entry.profiles or self.profiles)
+            and chosen.grid in (entry.profiles or self.profiles)
             for seed in chosen.seeds
         ]
 
     def _plan(self, entry: CellEntry, domain: str, profile: Profile, seed: int) -> PlannedCell:
-        options = getattr(profile, domain) | self.base.options(domain, profile.name)
-        options = options | entry.options(domain, profile.name) | {"seed": seed}
+        options = getattr(self.profiles[profile.grid], domain)
+        options = options | self.base.options(domain, profile.grid)
+        options = options | entry.options(domain, profile.grid) | {"seed": seed}
         against = self.against if entry.against is None else entry.against
         plain = entry.axes == against  # the one that the others are compared with
         analysis = None if plain else entry.analysis or self.analysis

@@ -53,6 +53,15 @@ def load_profiles(folder: Path = FOLDER) -> dict[str, Profile]:
     for name, entry in _read(path).items():
         _check_keys(entry, {f.name for f in fields(Profile)} - {"name"}, {"label", "seeds"}, path)
         profiles[name] = Profile(name=name, **(entry | {"seeds": tuple(entry["seeds"])}))
+    for profile in profiles.values():
+        if profile.like is None:
+            continue
+        _check_among([profile.like], profiles, "like", path)
+        if profile.text or profile.image:
+            _refuse(path, f"like alone in {profile.name}", "options beside it", "drop one of them")
+        if further := profiles[profile.like].like:
+            got = f"{profile.like}, which is like {further}"
+            _refuse(path, f"{profile.name} to be like a profile with options", got, "mend it")
     return profiles
 
 

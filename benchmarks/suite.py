@@ -47,7 +47,11 @@ def main(argv: list[str]) -> int:
         for line in preview(jobs, found, runs):
             print(line)
         return 0
-    return EXIT_FAILED_CELLS if run_jobs(jobs, found, runs, options.results) else 0
+    alike = _alike(jobs, found)
+    for other in chosen[0].profiles:  # what one profile has made is nothing to make in another
+        same = plan_jobs(chosen, other, cifar=options.cifar) if other != options.profile else []
+        alike = _alike(same, find_done(same, options.results, overwrite=True)) | alike
+    return EXIT_FAILED_CELLS if run_jobs(jobs, found, runs, options.results, alike) else 0
 
 
 def find_done(jobs: Sequence[Job], results: Path, *, overwrite: bool = False) -> dict[str, Cell]:
@@ -76,13 +80,26 @@ def find_done(jobs: Sequence[Job], results: Path, *, overwrite: bool = False) ->
     return found
 
 
-def run_jobs(jobs: Sequence[Job], found: Mapping[str, Cell], runs: Runs, results: Path) -> int:
+def run_jobs(
+    jobs: Sequence[Job],
+    found: Mapping[str, Cell],
+    runs: Runs,
+    results: Path,
+    alike: Mapping[str, Cell] | None = None,
+) -> int:
     """Make every cell that is not among `found`; gives how many failed.
+
+    Args:
+        jobs: all there are.
+        found: the cells that are done, by the job's name.
+        runs: where runs are made.
+        results: folder of the cells.
+        alike: done cells by their figures, `_alike` of jobs and found if None.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM; all that is done stays done.
     """
-    alike = {_figures_key(job): found[job.name] for job in jobs if job.name in found}
+    alike = dict(_alike(jobs, found) if alike is None else alike)
     to_do = [job for job in jobs if job.name not in found]
     _tell(f"{len(jobs)} cells, {len(found)} of them done")
     failed = 0
@@ -211,6 +228,11 @@ def _failed_cell(job: Job, error: str) -> Cell:
     return replace(_cell(job), status="failed", error=line, provenance=told)
 
 
+def _alike(jobs: Iterable[Job], found: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The cells among `found` by what their figures are of."""
+    return {_figures_key(job): found[job.name] for job in jobs if job.name in found}
+
+
 def _figures_key(job: Job) -> str:
     """Equal for jobs whose cells hold equal figures."""
     other = None if job.other is None else job.other.name
@@ -278,7 +300,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROG, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="experiments; all where none is named")
-    parser.add_argument("--profile", default="quick", help="quick or full")
+    parser.add_argument("--profile", default="quick", help="quick, small or full")
     parser.add_argument("--shard", default="1/1", metavar="I/N", help="part I of N")
     parser.add_argument("--dry-run", action="store_true", help="list cells, runs and an estimate")
     parser.add_argument(

@@ -22,6 +22,7 @@ PROFILES = {
     "quick": {"label": "q", "seeds": [0], "text": {"data.sequences": 64}},
     "full": {"label": "f", "seeds": [0, 1]},
 }
+LIKE = {"label": "l", "seeds": [0], "like": "quick"}
 PLAIN = {"title": "t", "question": "q", "domains": ["text"], "paper": [], "cells": [{}]}
 
 
@@ -36,7 +37,7 @@ def test_the_shipped_ones_are_the_issue_s() -> None:
     experiments = load_experiments()
     assert [e.name for e in experiments] == NAMES
     assert [e.number for e in experiments] == list(range(1, 16))
-    assert set(load_profiles()) == {"quick", "full"}
+    assert list(load_profiles()) == ["quick", "small", "full"]
     for experiment in experiments:
         assert experiment.question.endswith("?") and experiment.title
         assert experiment.paper and all(f["source"] for f in experiment.paper)
@@ -87,6 +88,18 @@ def test_layers_of_options(tmp_path: Path) -> None:
     assert experiment.cells("full")[0].options["c"] == 1
 
 
+def test_a_profile_like_another_differs_in_its_seeds(tmp_path: Path) -> None:
+    profiles = {**PROFILES, "small": {"label": "s", "seeds": [3, 4], "like": "quick"}}
+    cells = [
+        {"axes": {"n": 1}, "quick": {"text": {"a": 1}}, "profiles": ["quick"]},
+        {"axes": {"n": 2}, "profiles": ["full"]},
+    ]
+    (experiment,) = load_experiments(declare(tmp_path, profiles=profiles, cells=cells))
+    small, (quick,) = experiment.cells("small"), experiment.cells("quick")
+    assert [cell.cell for cell in small] == ["text-1-seed3", "text-1-seed4"]
+    assert small[0].options == quick.options | {"seed": 3} and small[0].profile == "small"
+
+
 def test_comparisons_profiles_and_domains(tmp_path: Path) -> None:
     folder = declare(
         tmp_path,
@@ -126,6 +139,9 @@ def test_comparisons_profiles_and_domains(tmp_path: Path) -> None:
         ({"against": {"n": 1}, "cells": [{"axes": {"n": 2}}]}, "'n': 1"),
         ({"profiles": {"quick": {"seeds": [0]}}}, "no 'label'"),
         ({"profiles": {"quick": {"label": "", "seeds": [], "sound": {}}}}, "unknown 'sound'"),
+        ({"profiles": PROFILES | {"s": LIKE | {"like": "slow"}}}, "like among quick, full, s"),
+        ({"profiles": PROFILES | {"s": LIKE | {"text": {"a": 1}}}}, "options beside it"),
+        ({"profiles": PROFILES | {"s": LIKE, "t": LIKE | {"like": "s"}}}, "s, which is like quick"),
         ({"profiles": [1]}, "expected a mapping in profiles.yaml"),
     ],
 )

@@ -146,6 +146,23 @@ def test_named_experiments_and_profiles(bench: Bench) -> None:
     assert list(bench.cells()) == ["shift/text-seed0", "shift/text-seed1"]
 
 
+def test_what_one_profile_has_made_another_takes(bench: Bench) -> None:
+    like = DECLARED["profiles"] | {"more": {"label": "m", "seeds": [0, 1], "like": "quick"}}
+    bench.declare(profiles=like)
+    assert bench() == 0
+    starts, analysed = len(bench.starts()), len(bench.analysed)
+    assert bench("--profile", "more") == 0
+    assert len(bench.starts()) == 2 * starts and len(bench.analysed) == 2 * analysed
+    all_cells = read_cells(bench.folder / "cells")
+    quick, more = ([c for c in all_cells if c.profile == p] for p in ("quick", "more"))
+    again = {(c.experiment, c.cell): c for c in more}
+    assert len(more) == 2 * len(quick)
+    for cell in quick:
+        other = again[cell.experiment, cell.cell]
+        assert (other.metrics, other.provenance) == (cell.metrics, cell.provenance)
+        assert other.command.endswith("--profile more")
+
+
 def test_failures_are_recorded_tried_again_and_stop_nothing(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
