@@ -59,7 +59,10 @@ def view(evidence: Evidence) -> Section:
             f"TTR of {ENOUGH} sequences or a little more": fixed.get(enough),
             "TTR of the largest set": fixed.get(most),
         }
-        rule = partial(_rule, (few, enough, most), epochs.get(few))
+        original = runs[0].decoded("original-greedy", "ttr")
+        least = min(fixed, default=None)
+        alone = (least, fixed.get(least)) if least != few else None
+        rule = partial(_rule, (few, enough, most), epochs.get(few), alone, original)
         findings.append(settle(domain, needed, rule, covered=domain == "text"))
         series = [
             trend(
@@ -69,7 +72,6 @@ def view(evidence: Evidence) -> Section:
             )
             for place, (budget, line) in enumerate(lines.items())
         ]
-        original = runs[0].decoded("original-greedy", "ttr")
         title = f"{DOMAINS[domain]}: {metric_label(ttr)}, greedy, at fixed updates or epochs"
         levels = [Level(y=original.mean, label="original")] if original else []
         figures.append(
@@ -79,7 +81,7 @@ def view(evidence: Evidence) -> Section:
         )
         rows = [
             TableRow(
-                label=f"{run.axes[SIZE]} sequences, fixed {run.axes[BUDGET]}",
+                label=f"{_sequences(run.axes[SIZE])}, fixed {run.axes[BUDGET]}",
                 cells=[
                     run.value("training/updates"),
                     run.value("training/epochs"),
@@ -106,14 +108,29 @@ def view(evidence: Evidence) -> Section:
     )
 
 
+def _sequences(count: Any) -> str:
+    return f"{count} sequence{'' if count == 1 else 's'}"
+
+
 def _rule(
-    sizes: tuple[Any, Any, Any], epochs: Value | None, few: Value, enough: Value, most: Value
+    sizes: tuple[Any, Any, Any],
+    epochs: Value | None,
+    alone: tuple[Any, Value | None] | None,
+    original: Value | None,
+    few: Value,
+    enough: Value,
+    most: Value,
 ) -> Judged:
-    still_high = is_above(most, enough) is not True
+    # A grid without a size between them cannot tell.
+    still_high = None if sizes[1] == sizes[2] else is_above(most, enough) is not True
     claims = [still_high, opposite(is_above(few, most))]
     by_size = dict(zip(sizes, (few, enough, most), strict=True))
     words = ", ".join(f"{told(value)} with {size}" for size, value in by_size.items())
     words = f"at fixed updates the greedy type-token ratio is {words} sequences"
+    if alone is not None and alone[1] is not None:
+        words += f", and {told(alone[1])} with {_sequences(alone[0])}"
+    if original is not None:
+        words += f" (original: {told(original)})"
     if epochs is not None:
         words += f"; at fixed epochs it is {told(epochs)} with {sizes[0]}"
     return claims, words
