@@ -9,7 +9,7 @@ Shapes: N sequences, T tokens each, P prompts, C tokens of context, V vocabulary
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
 from common.intervals import Interval
-from common.report import ReportSection
+from common.presentation import Presentation
 
 Split = Literal["train", "heldout"]
 Stage = Literal["original", "early-stopped", "hyperfitted", "reference"]
@@ -75,27 +75,6 @@ class Condition:
     stage: Stage
     method: GenerationConfig | None
     blocked: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Presentation:
-    """What only the domain can tell the report.
-
-    Attributes:
-        title: heading of the page, or None for the usual one.
-        sections: shown first, e.g. grids of images.
-        definitions: metric name -> one line, for the domain's own metrics.
-        labels: metric name -> what the page calls it, where its name will not do.
-        first: metrics that the tables begin with.
-        samples: whether the tokens' pieces are for reading, side by side.
-    """
-
-    title: str | None = None
-    sections: Sequence[ReportSection] = ()
-    definitions: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    first: Sequence[str] = ()
-    samples: bool = True
 
 
 class Domain(Protocol):

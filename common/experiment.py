@@ -173,15 +173,7 @@ def run_experiment(
     folder.write_metrics(metrics)
     with writing(folder.path):
         shown = domain.present(generated, metrics["by_position"], folder.path)
-    report = build_report(
-        folder.path,
-        title=shown.title,
-        extra_sections=shown.sections,
-        definitions=shown.definitions,
-        labels=shown.labels,
-        first=shown.first,
-        samples=shown.samples,
-    )
+    report = build_report(folder.path, shown)
     progress.note(f"report: {report}")
     return metrics
 

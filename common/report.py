@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from common.curves import curves
 from common.errors import run_cli
 from common.files import atomic_write_text
 from common.metric_names import condition_label, metric_label, reference_name, ttr_name
+from common.presentation import Presentation, presentation_from
 from common.record import MARK, RunFolder
 from common.report_tables import (
     condition_tables,
@@ -32,10 +33,8 @@ from common.report_tables import (
     probe_table,
     provenance_rows,
 )
-from common.sample_markup import COPIED_MIN_RUN, LEVELS, repetition_scores, spans
+from common.sample_markup import COPIED_MIN_RUN, LEVELS, spans
 from common.templating import template_environment, template_text
-
-__all__ = ["ReportSection", "build_report", "repetition_scores"]
 
 PROMPTS_SHOWN = 8
 """Prompts per set on the page; `samples.jsonl` holds all."""
@@ -48,41 +47,13 @@ _MAIN_CONDITIONS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportSection:
-    """A part of the page that only a domain can make.
-
-    Attributes:
-        heading: plain text.
-        html: trusted markup, put in as it is; pictures as data: URIs.
-    """
-
-    heading: str
-    html: str
-
-
-def build_report(
-    folder: Path,
-    *,
-    title: str | None = None,
-    extra_sections: Sequence[ReportSection] = (),
-    definitions: Mapping[str, str] | None = None,
-    labels: Mapping[str, str] | None = None,
-    first: Sequence[str] = (),
-    samples: bool = True,
-) -> Path:
+def build_report(folder: Path, shown: Presentation | None = None) -> Path:
     """Write `report.html` into a finished run's folder.
 
     Args:
         folder: the run's folder; `metrics.json` and `config.yaml` must be there, without
             `history.jsonl` or `samples.jsonl` the page has no curves or samples.
-        title: heading of the page. With this, or either of the next two, `report.json` is written
-            anew; without any it is read.
-        extra_sections: shown before everything else.
-        definitions: metric name -> one line, for metrics that only the domain knows.
-        labels: metric name -> what the page calls it instead of the usual.
-        first: metrics that the tables begin with.
-        samples: whether the continuations' pieces are shown, coloured, side by side.
+        shown: what the domain adds. It is kept in `report.json`, which is read where None is given.
 
     Returns:
         The path of the page.
@@ -92,48 +63,39 @@ def build_report(
     """
     run = RunFolder(folder)
     metrics = run.read_metrics()
-    kept_path = folder / "report.json"
-    if title is not None or extra_sections or definitions:
-        kept = {
-            "title": title or _default_title(metrics, folder),
-            "sections": [asdict(section) for section in extra_sections],
-            "definitions": dict(definitions or {}),
-            "labels": dict(labels or {}),
-            "first": list(first),
-            "samples": samples,
-        }
-        atomic_write_text(kept_path, json.dumps(kept, indent=1) + "\n")
-    elif kept_path.exists():
-        kept = json.loads(kept_path.read_text(encoding="utf-8"))
+    kept = folder / "report.json"
+    if shown is not None:
+        atomic_write_text(kept, json.dumps(asdict(shown), indent=1) + "\n")
+    elif kept.exists():
+        shown = presentation_from(json.loads(kept.read_text(encoding="utf-8")))
     else:
-        kept = {"title": _default_title(metrics, folder), "sections": [], "definitions": {}}
+        shown = Presentation()
     history = run.read_history()
-    shown = run.read_samples() if kept.get("samples", samples) else []
+    samples = run.read_samples() if shown.samples else []
     ttr = ttr_name(metrics["conditions"]) or ""
-    own_labels: dict[str, str] = kept.get("labels", {})
     config = run.config.read_text(encoding="utf-8").removeprefix(f"{MARK}\n")
 
     page = (
-        _environment(own_labels)
+        _environment(shown.labels)
         .get_template("report.html.j2")
         .render(
-            title=kept["title"],
+            title=shown.title or _default_title(metrics, folder),
             headline=words.headline(metrics, history),
             remarks=words.remarks(metrics),
             charts=[Markup(chart) for chart in curves(metrics, history)],
             events=[r for r in history if r["kind"] == "event"],
-            tables=condition_tables(metrics["conditions"], first=kept.get("first", ())),
+            tables=condition_tables(metrics["conditions"], first=shown.first),
             probe=probe_table(metrics["probe"]),
             reference=reference_name(metrics["conditions"]),
             ttr=ttr,
-            prompts=_prompts(shown),
-            prompts_total=len({(s["prompt_set"], s["prompt_index"]) for s in shown}),
+            prompts=_prompts(samples),
+            prompts_total=len({(s["prompt_set"], s["prompt_index"]) for s in samples}),
             levels=LEVELS,
             copied_min_run=COPIED_MIN_RUN,
-            sections=kept["sections"],
+            sections=shown.sections,
             config=config,
             provenance=provenance_rows(metrics["provenance"]),
-            definitions=definition_rows(metrics, kept["definitions"], own_labels),
+            definitions=definition_rows(metrics, shown.definitions, shown.labels),
         )
     )
     atomic_write_text(run.report, page)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel
 
-from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
+from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from common.presentation import Presentation
 from image.dataset import ImageData, completed_codes
 from image.judge import ImageJudge
 from image.model import OnlyCodes, Vocabulary, save_transformer

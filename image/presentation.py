@@ -11,9 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from common.domain import Presentation
 from common.metric_names import condition_label
-from common.report import ReportSection
+from common.presentation import Presentation, ReportSection
 from image.grids import (
     STYLE,
     contact_sheet,

@@ -29,7 +29,7 @@ from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleC
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
 from common.device import make_accelerator, pick_device
-from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
+from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.errors import UserError
 from common.evaluate import Evaluator
 from common.experiment import make_schedule, require_success, run_experiment
@@ -37,6 +37,7 @@ from common.files import atomic_write_text
 from common.intervals import bootstrap_mean
 from common.jsonl import read_jsonl
 from common.options import to_yaml
+from common.presentation import Presentation
 from common.progress import Progress
 from common.record import RunFolder
 from common.shared_original import original_key

@@ -13,9 +13,11 @@ import pytest
 from common.errors import UserError
 from common.intervals import Interval
 from common.metric_names import in_order, metric_definition, metric_label
+from common.presentation import Presentation, ReportSection
 from common.provenance import provenance
 from common.record import RunFolder, make_metrics
-from common.report import PROMPTS_SHOWN, ReportSection, build_report, main, repetition_scores
+from common.report import PROMPTS_SHOWN, build_report, main
+from common.sample_markup import repetition_scores
 
 HOSTILE = '<script>alert("x")</script> & <b>'
 
@@ -139,7 +141,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_the_page_tells_the_run_in_order(run: RunFolder) -> None:
-    page = Page(build_report(run.path, title="A title").read_text(encoding="utf-8"))
+    page = Page(build_report(run.path, Presentation(title="A title")).read_text(encoding="utf-8"))
     parts = [
         "A title",
         "Greedy decoding stopped looping",
@@ -161,7 +163,7 @@ def test_the_page_tells_the_run_in_order(run: RunFolder) -> None:
 
 
 def test_hostile_text_stays_text(run: RunFolder) -> None:
-    html = build_report(run.path, title=HOSTILE).read_text(encoding="utf-8")
+    html = build_report(run.path, Presentation(title=HOSTILE)).read_text(encoding="utf-8")
     page = Page(html)
     assert page.count("script") == 1  # our own
     assert "alert(" not in html.split("<script>", 1)[1].split("</script>", 1)[0]
@@ -194,9 +196,8 @@ def test_it_is_made_again_from_the_folder_alone(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     section = ReportSection(heading="Own & part", html="<p id='own'>kept</p>")
-    first = build_report(
-        run.path, title="T", extra_sections=[section], definitions={"sparkle": "how it glitters"}
-    ).read_text(encoding="utf-8")
+    shown = Presentation(title="T", sections=[section], definitions={"sparkle": "how it glitters"})
+    first = build_report(run.path, shown).read_text(encoding="utf-8")
     moved = tmp_path / "moved"
     shutil.copytree(run.path, moved)
     (moved / "report.html").unlink()

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from common.domain import Condition, Generations, Metrics, Presentation, PromptSet, Split
+from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from common.presentation import Presentation
 from text.data import TextData
 from text.pieces import pieces, word_start_mask
 from text.save import save_model

@@ -20,7 +20,7 @@ from benchmarks.views.words import number, share
 
 PATHS = {
     "hyperfitted-path": "what it writes itself",
-    "true-path": "the true text",
+    "true-path": "what really followed",
     "original-path": "what the original writes",
 }
 SHIFTED, FAR = "hyperfitted-path/shifted_share", "hyperfitted-path/far_share"
@@ -47,7 +47,7 @@ def view(evidence: Evidence) -> Section:
                     {
                         "hyperfitted_path_shifted_share": "not first",
                         "hyperfitted_path_far_share": "rank > 10",
-                        "true_path_shifted_share": "true text",
+                        "true_path_shifted_share": "what really followed",
                     }.items()
                 )
             ]
