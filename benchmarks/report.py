@@ -82,17 +82,22 @@ def build(results: Path, *, partial: bool) -> dict[str, str]:
         partial: whether incomplete experiments are shown instead of refused.
 
     Raises:
-        UserError: a cell that cannot be read, an incomplete experiment, an unknown one.
+        UserError: a cell that cannot be read or that nothing plans, an incomplete experiment.
     """
     experiments = load_experiments()
     cells = read_cells(results)
-    known = {experiment.name for experiment in experiments}
+    planned = {
+        (experiment.name, profile, cell.cell)
+        for experiment in experiments
+        for profile in experiment.profiles
+        for cell in experiment.cells(profile)
+    }
     for cell in cells:
-        if cell.experiment not in known:
+        if (cell.experiment, cell.profile, cell.cell) not in planned:
             raise UserError(
-                expected=f"results of the experiments {', '.join(sorted(known))}",
-                got=f"cell {cell.cell} of {cell.experiment!r}",
-                fix="delete the results of experiments that no longer exist",
+                expected="results of cells that a declaration plans",
+                got=f"cell {cell.cell} of {cell.experiment!r} in profile {cell.profile!r}",
+                fix="delete the results of what no longer exists",
             )
     entries = [
         _entry(number, experiment, [c for c in cells if c.experiment == experiment.name], partial)

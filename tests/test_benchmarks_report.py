@@ -232,6 +232,12 @@ def unknown_experiment(path: Path) -> None:
     path.write_text(path.read_text().replace('"experiment": "copying"', '"experiment": "gone"'))
 
 
+def no_longer_planned(path: Path) -> None:
+    cell = json.loads(path.read_text())
+    cell["cell"] = "text-old-axis-seed0"
+    (path.parent / "text-old-axis-seed0.json").write_text(json.dumps(cell))
+
+
 BAD: dict[Spoil, tuple[str, str]] = {
     remove: ("text-seed0 missing", "python -m benchmarks.suite copying --profile quick"),
     fail: ("text-seed0 failed: the disk was full", "benchmarks.suite copying --profile quick"),
@@ -240,6 +246,7 @@ BAD: dict[Spoil, tuple[str, str]] = {
     cut_short: ("JSON", "text-seed0.json"),
     twice_with_another_config: ("disagree on train.tune", "text-seed0"),
     unknown_experiment: ("'gone'", "text-seed0"),
+    no_longer_planned: ("text-old-axis-seed0", "plans"),
 }
 
 
