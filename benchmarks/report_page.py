@@ -77,9 +77,11 @@ class Entry:
         return INTERVALS[min(len(self.seeds), 2)]
 
     def verdict(self, domain: str) -> Verdict | None:
-        """The verdict for a domain; one on both counts for either."""
+        """The verdict for a domain, the first in the report's order where it has several findings;
+        one on both counts for either."""
         found = self.section.findings if self.section else ()
-        return next((f.verdict for f in found if f.domain in (domain, "both")), None)
+        verdicts = {f.verdict for f in found if f.domain in (domain, "both")}
+        return next((verdict for verdict in Verdict if verdict in verdicts), None)
 
     def caption(self) -> list[tuple[str, str]]:
         """What repeats the experiment, as (key, text)."""

@@ -167,7 +167,7 @@ def test_the_largest_complete_profile_is_shown(
     assert "python -m benchmarks.suite copying --profile full" in text
     assert "3 seeds (0, 1, 2)" in text and "range from the lowest to the highest seed" in text
     assert "python -m benchmarks.suite geometry --profile quick" in text
-    assert "of full 2 of 6 cells are done" in text
+    assert "of full 2 of 9 cells are done" in text
 
 
 def test_an_experiment_without_cells_is_not_run_yet(

@@ -320,6 +320,14 @@ def test_data_order_tells_equal_weights_from_alike_ones() -> None:
     assert last["identical repeat"] == "0" and last["other rounding"] == "1e-05"
 
 
+def test_geometry_says_which_blocks_were_tuned() -> None:
+    section = VIEWS["geometry"](evidence("geometry"))
+    told = [finding.sentence.partition("the effective")[0] for finding in section.findings]
+    assert told == ["Text: ", "Text: all blocks tuned: ", "Images: "]
+    captions = [table.caption for table in section.tables]
+    assert "Text, all blocks tuned, states at" in captions and "Text, states at" in captions
+
+
 def test_every_experiment_has_a_view_and_every_view_an_experiment() -> None:
     assert list(VIEWS) == list(EXPERIMENTS)
     assert all(isinstance(experiment, Experiment) for experiment in EXPERIMENTS.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from benchmarks.plots import small_line_chart
 from benchmarks.views.draw import band
 from benchmarks.views.groups import Evidence, Group, Value, is_above_level
@@ -26,6 +28,7 @@ COLUMNS = {
     "dimension_hyperfitted": "dimension, hyperfitted",
     "dimension_change": "change of dimension",
 }
+TUNE = "tune"
 BLOCK, NORM = "last-block/dimension_change", "after-norm/dimension_change"
 
 
@@ -39,12 +42,14 @@ def view(evidence: Evidence) -> Section:
                 "L2 distance, first block": group.value("first-block/l2"),
                 "L2 distance, last block": group.value("last-block/l2"),
             }
-            findings.append(settle(domain, needed, _rule, covered=domain == "text"))
+            tuned = "all blocks tuned" if group.axes.get(TUNE) == "all" else ""
+            rule = partial(_rule, f"{tuned}: " if tuned else "")
+            findings.append(settle(domain, needed, rule, covered=domain == "text"))
             dimensions = [
                 _line(group, "dimension_original", "original", 0),
                 _line(group, "dimension_hyperfitted", "hyperfitted", 1),
             ]
-            where = DOMAINS[domain]
+            where = f"{DOMAINS[domain]}, {tuned}" if tuned else DOMAINS[domain]
             for series, title in (
                 (dimensions, f"{where}: effective dimension"),
                 ([_line(group, "cosine", "cosine", 0)], f"{where}: cosine of the states"),
@@ -67,11 +72,11 @@ def view(evidence: Evidence) -> Section:
     )
 
 
-def _rule(block: Value, norm: Value, first_l2: Value, last_l2: Value) -> Judged:
+def _rule(tuned: str, block: Value, norm: Value, first_l2: Value, last_l2: Value) -> Judged:
     return [is_above_level(block, 0.0), is_above_level(norm, 0.0)], (
-        f"the effective dimension changes by {told(block)} in the last block and by {told(norm)} "
-        f"after the final norm; the L2 distance goes from {told(first_l2)} in the first block to "
-        f"{told(last_l2)} in the last"
+        f"{tuned}the effective dimension changes by {told(block)} in the last block and by "
+        f"{told(norm)} after the final norm; the L2 distance goes from {told(first_l2)} in the "
+        f"first block to {told(last_l2)} in the last"
     )
 
 
