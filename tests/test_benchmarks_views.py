@@ -17,7 +17,6 @@ from benchmarks.views import VIEWS, show
 from benchmarks.views.draw import band, seed_curves
 from benchmarks.views.groups import Evidence, Value, gather, is_above, over_seeds, ratio
 from benchmarks.views.learning_curve import loss_at_half
-from benchmarks.views.rank_shift import near
 from benchmarks.views.section import Section, TableRow, Verdict, judge, make_table
 from benchmarks.views.words import decimals, number, share, told
 from common.errors import UserError
@@ -100,14 +99,6 @@ def test_one_opposite_part_contradicts_and_one_unclear_part_leaves_open(
     claims: list[bool | None], verdict: Verdict
 ) -> None:
     assert judge(claims) is verdict
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0.25, 0.6, True), (0.15, 0.3, None), (0.05, 0.15, False), (0.81, 0.9, False)],
-)
-def test_near_is_within_a_factor_of_two(low: float, high: float, expected: bool | None) -> None:
-    assert near(value((low + high) / 2, low, high), 0.4) is expected
 
 
 # Groups

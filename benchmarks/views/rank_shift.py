@@ -13,7 +13,6 @@ from benchmarks.views.section import (
     Section,
     TableRow,
     make_table,
-    opposite,
     settle,
 )
 from benchmarks.views.words import number, share
@@ -26,8 +25,8 @@ PATHS = {
 SHIFTED, FAR = "hyperfitted-path/shifted_share", "hyperfitted-path/far_share"
 PAPER = {SHIFTED: 0.391, FAR: 0.129}
 """P2, TinyLlama: decisions that are not the original's first, and from rank above 10."""
-FACTOR = 2.0
-"""Of the same size: within this factor of the paper's figure, for models so unlike in size."""
+ENOUGH = 0.5
+"""Of the paper's figure, for models so unlike in size."""
 
 
 def view(evidence: Evidence) -> Section:
@@ -71,21 +70,14 @@ def view(evidence: Evidence) -> Section:
             columns = ["not the first", "rank above 10", "mean rank", "median rank"]
             tables.append(make_table(f"{DOMAINS[domain]}, along", columns, rows))
     return Section(
-        rule="Agrees when both shares, along what the hyperfitted model writes, are within a "
-        f"factor of {FACTOR:g} of P2's (39.1 and 12.9 %); contradicts when one lies outside.",
+        rule="Agrees when both shares, along what the hyperfitted model writes, reach half of P2's "
+        "(39.1 and 12.9 %), for the claim is that ranks change and are not only sharpened; "
+        "contradicts when one does not.",
         findings=findings,
         figures=[figure for figure in figures if figure],
         tables=tables,
         notes=["Ranks in the original's distribution; in the table 0 is its first choice."],
     )
-
-
-def near(value: Value, goal: float) -> bool | None:
-    """Whether a value is within `FACTOR` of `goal`; None where its interval crosses a border."""
-    above, below = (is_above_level(value, goal / FACTOR), is_above_level(value, goal * FACTOR))
-    if above is False or below is True:
-        return False
-    return None if above is None or below is None else opposite(below)
 
 
 def _rule(median: Value | None, shifted: Value, far: Value) -> Judged:
@@ -95,4 +87,5 @@ def _rule(median: Value | None, shifted: Value, far: Value) -> Judged:
     )
     if median is not None:
         words += f" (median rank {number(median.mean)}, where 0 is the first)"
-    return [near(shifted, PAPER[SHIFTED]), near(far, PAPER[FAR])], words
+    parts = {SHIFTED: shifted, FAR: far}
+    return [is_above_level(value, ENOUGH * PAPER[name]) for name, value in parts.items()], words
