@@ -179,6 +179,11 @@ def test_rivals_quote_what_the_run_has_and_make_the_rest(run: Run, domain: str) 
     for stage in ("original", "hyperfitted"):
         assert of[f"{stage}-no-repeat-4-gram/all/rep_4"].mean == 0.0
     assert len(measured.series["by_method"]) == 10
+    likeness = ANALYSES["mauve"](one, None, {"seeds": 20}).metrics
+    for condition in ("original-greedy", "hyperfitted-greedy"):
+        name = f"{condition}/all/mauve[original]"
+        assert of[name] == likeness[name]
+    assert "hyperfitted-min-p/all/mauve_max[original]" in of
     if domain == "image":
         assert of["hyperfitted-min-p/all/fid[cifar-net]"].mean > 0
 

@@ -7,13 +7,15 @@ numbers of texts they cannot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.analyses.measured import Measured, read_options
+from benchmarks.analyses.measured import Measured, of_condition, read_options
 from benchmarks.finished import FinishedRun
+from common.domain import Metrics
 from common.errors import UserError
 from common.intervals import point
 from common.last_state import last_states
@@ -46,35 +48,63 @@ def mauve_scores(run: FinishedRun, other: FinishedRun | None, options: dict[str,
     """
     chosen = read_options(Options, options, analysis="mauve")
     require([("seeds", chosen.seeds, chosen.seeds >= 1, "at least 1")], option="analysis_options.")
-    count = len(run.truth_PT)
-    if count < LEAST_TEXTS:
-        raise UserError(
-            expected=f"at least {LEAST_TEXTS} prompts",
-            got=f"{count}",
-            fix="analyse a run with more prompts",
-        )
-    model, batch = run.models()[chosen.model], run.config.measure.batch_size
-    true_PD = last_states(model, run.truth_PT, batch_size=batch)
-    metrics, by_seed = {}, []
+    against = AgainstTruth(run, chosen.model, chosen.seeds)
+    metrics: Metrics = {}
+    by_seed = []
     for condition in run.domain.conditions():
         if condition.stage == "reference":
             continue
-        ids_PT = run.sequences(run.sampled(condition.name))
-        features_PD = last_states(model, ids_PT, batch_size=batch)
-        scores = mauve(true_PD, features_PD, seeds=range(chosen.seeds))
-        summary = {"mauve": np.mean, "mauve_min": min, "mauve_max": max}
-        metrics |= {
-            f"{condition.name}/all/{name}[{chosen.model}]": point(float(of(scores)), count)
-            for name, of in summary.items()
-        }
+        scores = against.scores(run.sampled(condition.name))
+        metrics |= of_condition(condition.name, against.summary(scores))
         by_seed += [
             {
                 "condition": condition.name,
                 "seed": seed,
                 "mauve": score,
-                "n": count,
-                "clusters": clusters_for(count),
+                "n": against.count,
+                "clusters": clusters_for(against.count),
             }
             for seed, score in enumerate(scores)
         ]
     return Measured(metrics=metrics, series={"by_seed": by_seed})
+
+
+class AgainstTruth:
+    """MAUVE of continuations against what really followed, on one model's states.
+
+    Args:
+        run: whose prompts and truths.
+        model: "original" or "hyperfitted".
+        seeds: how many seeds of k-means.
+
+    Attributes:
+        count: texts on either side.
+
+    Raises:
+        UserError: fewer than 4 prompts.
+    """
+
+    def __init__(self, run: FinishedRun, model: str, seeds: int) -> None:
+        self.count, self._run, self._name, self._seeds = len(run.truth_PT), run, model, seeds
+        if self.count < LEAST_TEXTS:
+            raise UserError(
+                expected=f"at least {LEAST_TEXTS} prompts",
+                got=f"{self.count}",
+                fix="analyse a run with more prompts",
+            )
+        self._model, self._batch = run.models()[model], run.config.measure.batch_size
+        self._true_PD = last_states(self._model, run.truth_PT, batch_size=self._batch)
+
+    def scores(self, continuations: Sequence[np.ndarray]) -> list[float]:
+        """One score per seed, of P arrays of ids."""
+        ids_PT = self._run.sequences(continuations)
+        features_PD = last_states(self._model, ids_PT, batch_size=self._batch)
+        return list(mauve(self._true_PD, features_PD, seeds=range(self._seeds)))
+
+    def summary(self, scores: Sequence[float]) -> Metrics:
+        """ "mauve[MODEL]", the mean over seeds, and "mauve_min[MODEL]", "mauve_max[MODEL]"."""
+        of = {"mauve": np.mean, "mauve_min": min, "mauve_max": max}
+        return {
+            f"{name}[{self._name}]": point(float(function(scores)), self.count)
+            for name, function in of.items()
+        }

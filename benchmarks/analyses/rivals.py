@@ -1,15 +1,17 @@
 """Is hyperfitting better than the cures for repetition that need no training?
 
 Both models with every decoding method: greedy, nucleus sampling, min-p, repetition penalty and
-no-repeat n-grams. Contrastive search is not among them: transformers 5 has it only as code that is
-fetched from the hub and run.
+no-repeat n-grams; and MAUVE of each, for a high type-token ratio alone can be forced. Contrastive
+search is not among them: transformers 5 has it only as code that is fetched from the hub and run.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.analyses.measured import Measured, NoOptions, of_condition, read_options
+from benchmarks.analyses.mauve import AgainstTruth
+from benchmarks.analyses.measured import Measured, of_condition, read_options
 from benchmarks.finished import FinishedRun
 from common.decode_config import (
     greedy_config,
@@ -19,6 +21,7 @@ from common.decode_config import (
     sampling_config,
 )
 from common.domain import Metrics
+from common.options import require
 
 METHODS = {
     "greedy": greedy_config(),
@@ -29,24 +32,40 @@ METHODS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of the analysis."""
+
+    mauve_seeds: int = 20
+    """How many seeds of k-means."""
+
+
 def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any]) -> Measured:
-    """Every metric of the run for both models and every method, as "STAGE-METHOD/all/METRIC".
+    """Every metric of the run for both models and every method, as "STAGE-METHOD/all/METRIC", and
+    MAUVE as `mauve_scores` has it.
 
     Conditions that the run has measured are quoted. Series "by_method": stage, method and the
     domain's main metrics.
+
+    Raises:
+        UserError: fewer than 4 prompts, or no seed.
     """
-    read_options(NoOptions, options, analysis="rivals")
+    chosen = read_options(Options, options, analysis="rivals")
+    least = ("mauve_seeds", chosen.mauve_seeds, chosen.mauve_seeds >= 1, "at least 1")
+    require([least], option="analysis_options.")
+    against = AgainstTruth(run, "original", chosen.mauve_seeds)
     metrics: Metrics = {}
     series = []
     for stage, model in run.models().items():
         for name, method in METHODS.items():
             measured_as = run.condition_of(stage, method)
             if measured_as is not None:
-                scores = run.measured(measured_as)
+                texts, scores = run.sampled(measured_as), run.measured(measured_as)
             else:
                 texts = run.generate(model, method)
                 scores = run.score(f"{stage}-{name}", texts, judge=True)
-            metrics |= of_condition(f"{stage}-{name}", scores)
+            likeness = against.summary(against.scores(texts))
+            metrics |= of_condition(f"{stage}-{name}", scores | likeness)
             shown = {metric: scores[metric].mean for metric in (*run.domain.main_metrics, "rep_4")}
             series.append({"stage": stage, "method": name, **shown})
     return Measured(metrics=metrics, series={"by_method": series})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from benchmarks.plots import dot_plot
 from benchmarks.views.draw import dot_rows
 from benchmarks.views.groups import Evidence, Group, Value, is_above
+from benchmarks.views.mauve import MAUVE, mauve_note, mauve_of
 from benchmarks.views.section import (
     DOMAINS,
     Judged,
@@ -45,8 +45,6 @@ COLUMNS = {
 }
 """What the table shows of the domain's many metrics, as patterns of their names."""
 _OF_NETWORK = re.compile(r"(\w+)(\[.+\])")
-MAUVE = "mauve"
-"""Axis value of the cell that measured it, and the beginning of the metric's name."""
 
 
 def view(evidence: Evidence) -> Section:
@@ -57,13 +55,7 @@ def view(evidence: Evidence) -> Section:
             continue
         run = runs[0]
         mauve = next(iter(evidence.find(domain, measure=MAUVE)), None)
-        if name := mauve_name(mauve):
-            model = name.removeprefix(f"{MAUVE}[").removesuffix("]")
-            notes.append(
-                f"{DOMAINS[domain]}: MAUVE on hidden states of the {model} model, with its range "
-                "over seeds of k-means, which is no confidence interval; it can be compared within "
-                "its table only."
-            )
+        notes += mauve_note(mauve)
         findings.append(settle(domain, _needed(run), _rule))
         rows = dot_rows(
             (condition_label(name), [run.decoded(name, "ttr")]) for name in run.conditions()
@@ -113,7 +105,7 @@ def _table(domain: str, run: Group, mauve: Group | None, prompts: str) -> Table:
     for condition in run.conditions(prompts):
         cells = [run.decoded(condition, metric, prompts=prompts) for metric in metrics]
         if prompts == "all":
-            cells.append(_mauve(mauve, condition))
+            cells.append(mauve_of(mauve, condition))
         subject = condition == "hyperfitted-greedy"
         name = REFERENCES.get(condition, condition_label(condition))
         rows.append(TableRow(label=name, cells=cells, subject=subject))
@@ -126,30 +118,9 @@ def _table(domain: str, run: Group, mauve: Group | None, prompts: str) -> Table:
     )
 
 
-def _mauve(cell: Group | None, condition: str) -> Value | None:
-    """MAUVE under whichever model's states it was measured (the notes name the model), with the
-    range over seeds of k-means in place of an interval; the range decides nothing."""
-    name = mauve_name(cell)
-    if cell is None or name is None:
-        return None
-    of = name.removeprefix(MAUVE)
-    mean, low, high = (
-        cell.value(f"{condition}/all/{MAUVE}{which}{of}") for which in ("", "_min", "_max")
-    )
-    if mean is None or low is None or high is None:
-        return mean
-    return replace(mean, low=low.mean, high=high.mean, sure_low=None, sure_high=None)
-
-
 def _head(metric: str) -> str:
     """ "FID [cifar-net]" of "fid[cifar-net]"; other metrics as everywhere."""
     if match := _OF_NETWORK.fullmatch(metric):
         name = match[1].upper() if len(match[1]) == 3 else match[1]
         return f"{name} {match[2]}"
     return metric_label(metric)
-
-
-def mauve_name(group: Group | None) -> str | None:
-    """ "mauve[MODEL]", as the cell has it."""
-    names = (n.rpartition("/")[2] for cell in group.cells for n in cell.metrics) if group else ()
-    return next((name for name in names if name.startswith(f"{MAUVE}[")), None)

@@ -5,13 +5,15 @@ P1 compares with one of them, nucleus sampling, which is part of the main table.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from benchmarks.plots import dot_plot
 from benchmarks.views.draw import dot_rows
 from benchmarks.views.groups import Evidence, Group, Value, is_above
+from benchmarks.views.mauve import mauve_note, mauve_of
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
-from benchmarks.views.words import relation, told
+from benchmarks.views.words import number, relation, told
 from common.metric_names import in_order, metric_label
 
 STAGES = ("original", "hyperfitted")
@@ -19,7 +21,7 @@ SHOWN = ("rep_2", "rep_4", "self_bleu_4", "dataset_bleu_4", "overlap_over_10")
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
+    findings, figures, tables, notes = [], [], [], []
     for domain in evidence.domains:
         for group in evidence.find(domain):
             methods = methods_of(group)
@@ -37,7 +39,16 @@ def view(evidence: Evidence) -> Section:
                 "TTR of a rival": rivals[best] if best else None,
                 "TTR of the hyperfitted, greedy": group.decoded("hyperfitted-greedy", "ttr"),
             }
-            findings.append(settle(domain, needed, partial(_rule, best), covered=False))
+            likeness = {
+                name: mauve_of(group, condition)
+                for name, condition in (
+                    ("original greedy", "original-greedy"),
+                    ("hyperfitted greedy", "hyperfitted-greedy"),
+                    ("that rival", f"original-{best}"),
+                )
+            }
+            findings.append(settle(domain, needed, partial(_rule, best, likeness), covered=False))
+            notes += mauve_note(group)
             rows = dot_rows(
                 (_label(method), [group.decoded(f"{stage}-{method}", "ttr") for stage in STAGES])
                 for method in methods
@@ -56,13 +67,16 @@ def view(evidence: Evidence) -> Section:
             table = [
                 TableRow(
                     label=f"{stage}, {_label(method)}",
-                    cells=[group.decoded(f"{stage}-{method}", metric) for metric in metrics],
+                    cells=[
+                        *(group.decoded(f"{stage}-{method}", metric) for metric in metrics),
+                        mauve_of(group, f"{stage}-{method}"),
+                    ],
                     subject=(stage, method) == ("hyperfitted", "greedy"),
                 )
                 for stage in STAGES
                 for method in methods
             ]
-            labels = [metric_label(metric) for metric in metrics]
+            labels = [*(metric_label(metric) for metric in metrics), "MAUVE"]
             tables.append(make_table(DOMAINS[domain], labels, table))
     return Section(
         rule="The papers compare with nucleus sampling alone, so there is no claim to test: the "
@@ -71,6 +85,7 @@ def view(evidence: Evidence) -> Section:
         figures=figures,
         tables=tables,
         notes=[
+            *notes,
             "A high type-token ratio alone is no quality: a penalty can force it.",
             "Contrastive search is left out: no library offers it any more without running code "
             "fetched from elsewhere.",
@@ -95,10 +110,14 @@ def _fidelity(group: Group) -> list[str]:
     return in_order(sorted(n for n in names if n.startswith(("fid[", "kid["))))
 
 
-def _rule(method: str | None, rival: Value, greedy: Value) -> Judged:
+def _rule(
+    method: str | None, likeness: Mapping[str, Value | None], rival: Value, greedy: Value
+) -> Judged:
     assert method is not None, "without a rival nothing is settled"
     words = relation(is_above(greedy, rival), subject="it", other="that rival")
-    return [], (
+    words = (
         f"the greedy hyperfitted type-token ratio is {told(greedy)}; of the original's rivals "
         f"{_label(method)} has the highest, {told(rival)}, and {words}"
     )
+    scores = [f"{number(value.mean)} {name}" for name, value in likeness.items() if value]
+    return [], f"{words}; MAUVE: {', '.join(scores)}" if scores else words
