@@ -265,9 +265,8 @@ def _rivals(domain: str, rng: random.Random) -> dict[str, Any]:
         for method, ttr in methods.items():
             better = max(ttr, 0.64) if stage == "hyperfitted" else ttr
             decoded = _decoded(domain, better, rng)
-            decoded |= {
-                f"mauve{which}[original]": point(ttr, 160) for which in ("", "_min", "_max")
-            }
+            for which in ("", "_min", "_max"):
+                decoded[f"mauve{which}[original]"] = point(ttr, 160)
             metrics |= {f"{stage}-{method}/all/{name}": v for name, v in decoded.items()}
     return {"metrics": metrics, "series": {}}
 

@@ -17,7 +17,7 @@ from benchmarks.views.section import (
     make_table,
     settle,
 )
-from benchmarks.views.words import told
+from benchmarks.views.words import metric_head, told
 from common.metric_names import REFERENCES, condition_label, metric_label
 
 COLUMNS = {
@@ -44,7 +44,6 @@ COLUMNS = {
     ),
 }
 """What the table shows of the domain's many metrics, as patterns of their names."""
-_OF_NETWORK = re.compile(r"(\w+)(\[.+\])")
 
 
 def view(evidence: Evidence) -> Section:
@@ -112,15 +111,7 @@ def _table(domain: str, run: Group, mauve: Group | None, prompts: str) -> Table:
     where = "all prompts" if prompts == "all" else prompts
     return make_table(
         f"{DOMAINS[domain]}, {where}",
-        [*(_head(metric) for metric in metrics), *(["MAUVE"] if prompts == "all" else [])],
+        [*(metric_head(metric) for metric in metrics), *(["MAUVE"] if prompts == "all" else [])],
         rows,
         folded=prompts != "all",
     )
-
-
-def _head(metric: str) -> str:
-    """ "FID [cifar-net]" of "fid[cifar-net]"; other metrics as everywhere."""
-    if match := _OF_NETWORK.fullmatch(metric):
-        name = match[1].upper() if len(match[1]) == 3 else match[1]
-        return f"{name} {match[2]}"
-    return metric_label(metric)

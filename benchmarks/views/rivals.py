@@ -13,7 +13,7 @@ from benchmarks.views.draw import dot_rows
 from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.mauve import mauve_note, mauve_of
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
-from benchmarks.views.words import number, relation, told
+from benchmarks.views.words import metric_head, number, relation, told
 from common.metric_names import in_order, metric_label
 
 STAGES = ("original", "hyperfitted")
@@ -76,7 +76,7 @@ def view(evidence: Evidence) -> Section:
                 for stage in STAGES
                 for method in methods
             ]
-            labels = [*(metric_label(metric) for metric in metrics), "MAUVE"]
+            labels = [*(metric_head(metric) for metric in metrics), "MAUVE"]
             tables.append(make_table(DOMAINS[domain], labels, table))
     return Section(
         rule="The papers compare with nucleus sampling alone, so there is no claim to test: the "

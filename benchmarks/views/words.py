@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from benchmarks.views.groups import Value
+from common.metric_names import metric_label
+
+_OF_NETWORK = re.compile(r"(\w+)(\[.+\])")
 
 
 def decimals(values: Sequence[float]) -> int:
@@ -47,3 +51,11 @@ def relation(above: bool | None, *, subject: str, other: str) -> str:
     if above is None:
         return f"{subject} cannot be told apart from {other}"
     return f"{subject} is {'above' if above else 'below'} {other}"
+
+
+def metric_head(metric: str) -> str:
+    """ "FID [cifar-net]" of "fid[cifar-net]"; other metrics as everywhere."""
+    if match := _OF_NETWORK.fullmatch(metric):
+        name = match[1].upper() if len(match[1]) == 3 else match[1]
+        return f"{name} {match[2]}"
+    return metric_label(metric)
