@@ -150,10 +150,10 @@ def choose(experiment: Experiment, cells: Sequence[Cell], *, partial: bool) -> C
 
 def command(experiment: Experiment, profile: str | None) -> str:
     """What makes an experiment's results, in the smallest profile when None."""
-    return (
-        f"python -m benchmarks.suite {experiment.name} "
-        f"--profile {profile or next(iter(experiment.profiles))}"
-    )
+    name = profile or next(iter(experiment.profiles))
+    needs = dict.fromkeys(cell.needs for cell in experiment.cells(name) if cell.needs)
+    brought = "".join(f" --{what} FOLDER" for what in needs)
+    return f"python -m benchmarks.suite {experiment.name} --profile {name}{brought}"
 
 
 def _is_done(cell: Cell | None) -> bool:

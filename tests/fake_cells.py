@@ -265,8 +265,9 @@ def _rivals(domain: str, rng: random.Random) -> dict[str, Any]:
         for method, ttr in methods.items():
             better = max(ttr, 0.64) if stage == "hyperfitted" else ttr
             decoded = _decoded(domain, better, rng)
+            likeness = 0.3 if method == "repetition-penalty" else better
             for which in ("", "_min", "_max"):
-                decoded[f"mauve{which}[original]"] = point(ttr, 160)
+                decoded[f"mauve{which}[original]"] = point(likeness, 160)
             metrics |= {f"{stage}-{method}/all/{name}": v for name, v in decoded.items()}
     return {"metrics": metrics, "series": {}}
 

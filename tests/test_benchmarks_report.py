@@ -11,7 +11,7 @@ import pytest
 from fake_cells import fake_cells, write_all
 
 from benchmarks import report
-from benchmarks.experiments import Experiment
+from benchmarks.experiments import Experiment, pick_experiments
 from benchmarks.loading import load_experiments
 from benchmarks.report_page import commit_of, device_of, duration, headline, table_cells
 from benchmarks.views.groups import over_seeds
@@ -191,6 +191,20 @@ def test_data_that_the_user_brings_may_be_missing(
     write_all(tmp_path / "results", cells)
     assert needed and call(tmp_path / "results") == 0
     assert f"Missing or failed: {', '.join(needed)}" in made(tmp_path / "results")["REPORT.md"]
+
+
+def test_the_shipped_report_is_what_the_shipped_results_give() -> None:
+    folder = Path(report.__file__).parent
+    shipped = folder / "results" / "suite"
+    for name, text in report.build(shipped, partial=False).items():
+        assert (folder / name).read_text(encoding="utf-8") == text, (
+            "run python -m benchmarks.report"
+        )
+
+
+def test_a_command_asks_for_the_data_that_it_needs() -> None:
+    (source,) = pick_experiments(ALL, ["data_source"])
+    assert report.command(source, "small").endswith("data_source --profile small --cifar FOLDER")
 
 
 # Bad input

@@ -262,12 +262,25 @@ def test_a_sentence_is_made_of_the_measured_numbers() -> None:
     assert text.startswith("Text: 32.2\u00a0% [31.8,\u00a032.5] of the hyperfitted")
 
 
-def test_rivals_have_no_claim_to_test_but_say_who_is_best() -> None:
-    section = changed("rivals", set_to("original-min-p/all/TTR", 0.99))
-    assert set(verdicts(section).values()) == {Verdict.NO_COUNTERPART}
-    for finding in section.findings:
-        assert "min-p has the highest, 0.990" in finding.sentence
-        assert "it is below that rival" in finding.sentence
+def test_a_rival_counts_that_is_behind_neither_in_diversity_nor_in_likeness() -> None:
+    def set_all(likeness: float) -> Callable[[Cell, dict[str, Interval]], None]:
+        def change(cell: Cell, metrics: dict[str, Interval]) -> None:
+            set_to("original-min-p/all/TTR", 0.99)(cell, metrics)
+            for which in ("", "_min", "_max"):
+                set_to(f"original-min-p/all/mauve{which}[original]", likeness)(cell, metrics)
+
+        return change
+
+    plain = VIEWS["rivals"](evidence("rivals"))
+    assert set(verdicts(plain).values()) == {Verdict.AGREES}
+    for likeness, verdict, words in (
+        (0.3, Verdict.AGREES, "behind it in one of the two: top-p, min-p"),
+        (0.64, Verdict.UNDECIDED, "behind in neither: min-p with 0.990"),
+        (0.9, Verdict.CONTRADICTS, "ahead of it in both: min-p with 0.990"),
+    ):
+        section = changed("rivals", set_all(likeness))
+        assert set(verdicts(section).values()) == {verdict}
+        assert all(words in finding.sentence for finding in section.findings)
 
 
 def test_domains_that_move_opposite_ways_contradict_one_phenomenon() -> None:
