@@ -262,25 +262,44 @@ def test_a_sentence_is_made_of_the_measured_numbers() -> None:
     assert text.startswith("Text: 32.2\u00a0% [31.8,\u00a032.5] of the hyperfitted")
 
 
-def test_a_rival_counts_that_is_behind_neither_in_diversity_nor_in_likeness() -> None:
-    def set_all(likeness: float) -> Callable[[Cell, dict[str, Interval]], None]:
-        def change(cell: Cell, metrics: dict[str, Interval]) -> None:
-            set_to("original-min-p/all/TTR", 0.99)(cell, metrics)
-            for which in ("", "_min", "_max"):
-                set_to(f"original-min-p/all/mauve{which}[original]", likeness)(cell, metrics)
+Change = Callable[[Cell, dict[str, Interval]], None]
 
-        return change
 
-    plain = VIEWS["rivals"](evidence("rivals"))
-    assert set(verdicts(plain).values()) == {Verdict.AGREES}
-    for likeness, verdict, words in (
-        (0.3, Verdict.AGREES, "behind it in one of the two: top-p, min-p"),
-        (0.64, Verdict.UNDECIDED, "behind in neither: min-p with 0.990"),
-        (0.9, Verdict.CONTRADICTS, "ahead of it in both: min-p with 0.990"),
-    ):
-        section = changed("rivals", set_all(likeness))
-        assert set(verdicts(section).values()) == {verdict}
-        assert all(words in finding.sentence for finding in section.findings)
+def rival(likeness: float, fid: float | None = None) -> Change:
+    """A rival of the highest type-token ratio, as like the truth as that."""
+
+    def change(cell: Cell, metrics: dict[str, Interval]) -> None:
+        set_to("original-min-p/all/TTR", 0.99)(cell, metrics)
+        for which in ("", "_min", "_max"):
+            set_to(f"original-min-p/all/mauve{which}[original]", likeness)(cell, metrics)
+        if fid is not None:
+            metrics["original-min-p/all/fid[cifar-net]"] = Interval(fid, fid, fid, 9)
+            metrics["hyperfitted-greedy/all/fid[cifar-net]"] = Interval(1.0, 0.9, 1.1, 9)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "words"),
+    [
+        (rival(0.3), Verdict.AGREES, "behind it in diversity or likeness: top-p, min-p"),
+        (rival(0.64), Verdict.UNDECIDED, "not clearly behind in either: min-p with 0.990"),
+        (rival(0.9), Verdict.CONTRADICTS, "ahead of it in both: min-p with 0.990"),
+        (rival(0.9, fid=0.5), Verdict.CONTRADICTS, "FID 0.500"),
+        (rival(0.9, fid=2.0), Verdict.UNDECIDED, "not clearly behind in either: min-p"),
+        (rival(0.64, fid=2.0), Verdict.AGREES, "behind it in diversity or likeness: top-p, min-p"),
+    ],
+)
+def test_a_rival_counts_by_diversity_and_by_likeness(
+    change: Change, verdict: Verdict, words: str
+) -> None:
+    section = changed("rivals", change)
+    assert set(verdicts(section).values()) == {verdict}
+    assert all(words in finding.sentence for finding in section.findings)
+
+
+def test_rivals_that_are_behind_leave_the_claim_standing() -> None:
+    assert set(verdicts(VIEWS["rivals"](evidence("rivals"))).values()) == {Verdict.AGREES}
 
 
 def test_domains_that_move_opposite_ways_contradict_one_phenomenon() -> None:

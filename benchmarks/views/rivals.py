@@ -7,13 +7,22 @@ forced, so MAUVE stands beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.plots import dot_plot
 from benchmarks.views.draw import dot_rows
 from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.mauve import mauve_note, mauve_of
-from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.views.section import (
+    DOMAINS,
+    Judged,
+    Section,
+    TableRow,
+    make_table,
+    opposite,
+    settle,
+)
 from benchmarks.views.words import metric_head, told
 from common.metric_names import in_order, metric_label
 
@@ -31,8 +40,8 @@ def view(evidence: Evidence) -> Section:
                 for method in methods
                 if method != "greedy"
             }
-            likeness = {m: mauve_of(group, f"original-{m}") for m in rivals}
-            greedy = mauve_of(group, "hyperfitted-greedy")
+            likeness = {m: Likeness.of(group, f"original-{m}") for m in rivals}
+            greedy = Likeness.of(group, "hyperfitted-greedy")
             needed = {
                 "TTR of a rival": next((value for value in rivals.values() if value), None),
                 "TTR of the hyperfitted, greedy": group.decoded("hyperfitted-greedy", "ttr"),
@@ -70,8 +79,9 @@ def view(evidence: Evidence) -> Section:
             tables.append(make_table(DOMAINS[domain], labels, table))
     return Section(
         rule="Agrees when greedy decoding of the hyperfitted model is ahead of every rival on the "
-        "original in type-token ratio or in MAUVE (by its range over k-means); contradicts when a "
-        "rival is ahead of it in both; undecided when one is behind in neither.",
+        "original in type-token ratio or in likeness to the truth (MAUVE by its range over "
+        "k-means, and FID for images); contradicts when a rival is ahead of it in both; undecided "
+        "when one is behind in neither, or when MAUVE and FID disagree.",
         findings=findings,
         figures=figures,
         tables=tables,
@@ -101,11 +111,41 @@ def _fidelity(group: Group) -> list[str]:
     return in_order(sorted(n for n in names if n.startswith(("fid[", "kid["))))
 
 
-def ahead(
-    ttr: Value, rival_ttr: Value, likeness: Value | None, rival_likeness: Value | None
-) -> bool | None:
-    """Whether the first is ahead in type-token ratio or MAUVE; False where the rival is in both."""
-    diverse, like = is_above(ttr, rival_ttr), _beyond(likeness, rival_likeness)
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """How near the truth continuations are; FID, of which less is nearer, is for images only."""
+
+    mauve: Value | None
+    fid: Value | None
+
+    @classmethod
+    def of(cls, group: Group, condition: str) -> Likeness:
+        """What was measured of a condition."""
+        fid = next((name for name in _fidelity(group) if name.startswith("fid[")), None)
+        return cls(
+            mauve=mauve_of(group, condition),
+            fid=group.decoded(condition, fid) if fid else None,
+        )
+
+    def nearer(self, other: Likeness) -> bool | None:
+        """Whether this is nearer than the other by all that tells them apart; None where nothing
+        does, or where MAUVE and FID disagree."""
+        told_apart = {_beyond(self.mauve, other.mauve)}
+        if self.fid is not None and other.fid is not None:
+            told_apart.add(opposite(is_above(self.fid, other.fid)))
+        told_apart -= {None}
+        return told_apart.pop() if len(told_apart) == 1 else None
+
+    def words(self) -> str:
+        """ ", MAUVE 0.814 [0.708, 0.898]"."""
+        measured = {"MAUVE": self.mauve, "FID": self.fid}
+        return "".join(f", {name} {told(value)}" for name, value in measured.items() if value)
+
+
+def ahead(ttr: Value, rival_ttr: Value, own: Likeness, rival: Likeness) -> bool | None:
+    """Whether the first is ahead in type-token ratio or likeness; False where the rival is in
+    both."""
+    diverse, like = is_above(ttr, rival_ttr), own.nearer(rival)
     if diverse or like:
         return True
     return False if diverse is False and like is False else None
@@ -124,31 +164,27 @@ def _beyond(one: Value | None, other: Value | None) -> bool | None:
 
 def _rule(
     rivals: Mapping[str, Value | None],
-    likeness: Mapping[str, Value | None],
-    own_likeness: Value | None,
+    likeness: Mapping[str, Likeness],
+    own: Likeness,
     _: Value,
     greedy: Value,
 ) -> Judged:
     claims = {
-        method: ahead(greedy, value, own_likeness, likeness[method])
+        method: ahead(greedy, value, own, likeness[method])
         for method, value in rivals.items()
         if value is not None
     }
     behind = [_label(method) for method, claim in claims.items() if claim]
     words = (
-        f"greedy decoding of the hyperfitted model has a type-token ratio of {told(greedy)}"
-        f"{_mauve_words(own_likeness)}"
+        "greedy decoding of the hyperfitted model has a type-token ratio of "
+        f"{told(greedy)}{own.words()}"
     )
     if behind:
-        words += f"; behind it in one of the two: {', '.join(behind)} on the original"
+        words += f"; behind it in diversity or likeness: {', '.join(behind)} on the original"
     for method, claim in claims.items():
         value = rivals[method]
         if claim or value is None:
             continue
-        where = "behind in neither" if claim is None else "ahead of it in both"
-        words += f"; {where}: {_label(method)} with {told(value)}{_mauve_words(likeness[method])}"
+        where = "not clearly behind in either" if claim is None else "ahead of it in both"
+        words += f"; {where}: {_label(method)} with {told(value)}{likeness[method].words()}"
     return list(claims.values()), words
-
-
-def _mauve_words(value: Value | None) -> str:
-    return "" if value is None else f" and a MAUVE of {told(value)}"
