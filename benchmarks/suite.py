@@ -48,8 +48,10 @@ def main(argv: list[str]) -> int:
             print(line)
         return 0
     alike = _alike(jobs, found)
-    for other in chosen[0].profiles:  # what one profile has made is nothing to make in another
-        same = plan_jobs(chosen, other, cifar=options.cifar) if other != options.profile else []
+    # What one profile has made is nothing to make in another.
+    others = [name for name in chosen[0].profiles if name != options.profile]
+    for other in others if len(found) < len(jobs) else ():
+        same = plan_jobs(chosen, other, cifar=options.cifar)
         alike = _alike(same, find_done(same, options.results, overwrite=True)) | alike
     return EXIT_FAILED_CELLS if run_jobs(jobs, found, runs, options.results, alike) else 0
 

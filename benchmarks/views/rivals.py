@@ -7,7 +7,7 @@ forced, so MAUVE stands beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from benchmarks.plots import dot_plot
@@ -130,7 +130,9 @@ class Likeness:
     def nearer(self, other: Likeness) -> bool | None:
         """Whether this is nearer than the other by all that tells them apart; None where nothing
         does, or where MAUVE and FID disagree."""
-        told_apart = {_beyond(self.mauve, other.mauve)}
+        told_apart: set[bool | None] = set()
+        if self.mauve is not None and other.mauve is not None:
+            told_apart.add(is_above(_by_range(self.mauve), _by_range(other.mauve)))
         if self.fid is not None and other.fid is not None:
             told_apart.add(opposite(is_above(self.fid, other.fid)))
         told_apart -= {None}
@@ -151,15 +153,11 @@ def ahead(ttr: Value, rival_ttr: Value, own: Likeness, rival: Likeness) -> bool 
     return False if diverse is False and like is False else None
 
 
-def _beyond(one: Value | None, other: Value | None) -> bool | None:
-    """Whether the range of one lies above that of the other, False below, None where they meet."""
-    if one is None or other is None:
-        return None
-    (low, high), (other_low, other_high) = (
-        (v.mean if v.low is None else v.low, v.mean if v.high is None else v.high)
-        for v in (one, other)
-    )
-    return True if low > other_high else False if high < other_low else None
+def _by_range(value: Value) -> Value:
+    """What is shown decides: the range of MAUVE over k-means, which alone decides nothing."""
+    low = value.mean if value.low is None else value.low
+    high = value.mean if value.high is None else value.high
+    return replace(value, sure_low=low, sure_high=high)
 
 
 def _rule(
