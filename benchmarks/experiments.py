@@ -25,7 +25,8 @@ class Profile:
         name: quick, full, ...
         label: what the report calls it.
         seeds: of the runs.
-        like: the profile whose cells and options it takes, with seeds of its own; or None.
+        like: the profile whose options and cells it takes, with seeds of its own and the cells
+            that name it besides; or None.
         text, image: options of every run.
     """
 
@@ -150,7 +151,7 @@ class Experiment:
             for domain in self.domains
             for entry in self.entries
             if domain in (entry.domains or self.domains)
-            and chosen.grid in (entry.profiles or self.profiles)
+            and not {chosen.name, chosen.grid}.isdisjoint(entry.profiles or self.profiles)
             for seed in chosen.seeds
         ]
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from common.errors import UserError
 
+_NAME = re.compile(r"(?P<repository>[^:\[]*):?(?P<split>[^\[]*)(?P<part>.*)", re.DOTALL)
+
 
 def load_split(name: str, *, default: str) -> tuple[Any, str, str]:
-    """The rows of `OWNER/NAME[:SPLIT]`.
+    """The rows of `OWNER/NAME[:SPLIT]`, or with `[FROM:TO]` behind it of a part of them.
 
     Args:
-        name: what follows "hub:" in a source.
+        name: what follows "hub:" in a source; `datasets` reads the part, so it may be in percent.
         default: the split where none is named.
 
     Returns:
-        The rows, the repository and the split.
+        The rows, the repository and the split with its part.
 
     Raises:
         UserError: the extra is missing, or name, split or network fail.
@@ -29,8 +32,9 @@ def load_split(name: str, *, default: str) -> tuple[Any, str, str]:
             got="it is not installed",
             fix="pip install 'hyperfitting[hub]'",
         ) from error
-    repository, _, split = name.partition(":")
-    split = split or default
+    named = _NAME.fullmatch(name)
+    assert named is not None  # anything matches
+    repository, split = named["repository"], (named["split"] or default) + named["part"]
     try:
         rows: Any = datasets.load_dataset(repository, split=split)
     except (OSError, ValueError, RuntimeError) as error:  # no network, unknown name or split

@@ -98,6 +98,11 @@ def test_a_profile_like_another_differs_in_its_seeds(tmp_path: Path) -> None:
     small, (quick,) = experiment.cells("small"), experiment.cells("quick")
     assert [cell.cell for cell in small] == ["text-1-seed3", "text-1-seed4"]
     assert small[0].options == quick.options | {"seed": 3} and small[0].profile == "small"
+    cells.append({"axes": {"n": 3}, "quick": {"text": {"a": 3}}, "profiles": ["small"]})
+    (experiment,) = load_experiments(declare(tmp_path, profiles=profiles, cells=cells))
+    assert [cell.cell for cell in experiment.cells("quick")] == [quick.cell]
+    named = experiment.cells("small")[-1]
+    assert (named.cell, named.options["a"]) == ("text-3-seed4", 3)
 
 
 def test_comparisons_profiles_and_domains(tmp_path: Path) -> None:

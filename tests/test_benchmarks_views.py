@@ -163,7 +163,7 @@ def test_the_loss_at_half_of_the_gain() -> None:
 
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
-@pytest.mark.parametrize("profile", ["quick", "full"])
+@pytest.mark.parametrize("profile", ["quick", "small", "full"])
 def test_every_view_has_findings_figures_and_numbers(name: str, profile: str) -> None:
     section = show(evidence(name, profile))
     assert {f.domain for f in section.findings} in ({"text", "image"}, {"both"})
@@ -193,6 +193,15 @@ def test_a_few_measures_are_shown_without_the_others(name: str, kept: int) -> No
     assert {f.domain for f in section.findings} in ({"text", "image"}, {"both"})
     missing = [f for f in section.findings if f.verdict is Verdict.NOT_MEASURED]
     assert all("not measured: " in finding.sentence for finding in missing)
+
+
+def test_sources_are_shown_on_the_prompts_of_each() -> None:
+    tables = show(evidence("data_source")).tables
+    sets = evidence("data_source").groups[0].prompt_sets()
+    assert sets[0] == "fiction"
+    text, image = ([c for c in table.columns if c.endswith(" prompts")] for table in tables)
+    assert text == [f"TTR-96, {name} prompts" for name in sets]
+    assert image == []  # one set, which is the pool of all
 
 
 def set_to(name: str, mean: float) -> Callable[[Cell, dict[str, Interval]], None]:

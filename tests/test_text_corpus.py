@@ -100,6 +100,35 @@ def test_unknown_embedded_name_lists_the_known() -> None:
         read_documents("embedded:poems")
 
 
+@pytest.mark.parametrize(
+    ("part", "texts"),
+    [("[:2]", "ab"), ("[2:]", "cd"), ("[-1:]", "d"), ("[1:3]", "bc"), ("[:]", "abcd")],
+)
+def test_a_part_of_a_source(tmp_path: Path, part: str, texts: str) -> None:
+    path = tmp_path / "four.jsonl"
+    path.write_text("".join(json.dumps({"text": letter}) + "\n" for letter in "abcd"))
+    assert [d.text for d in read_documents(f"{path}{part}")] == list(texts)
+
+
+def test_the_parts_of_an_embedded_source_make_it_whole() -> None:
+    first, last = read_documents("embedded:news[:-16]"), read_documents("embedded:news[-16:]")
+    assert len(last) == 16
+    assert first + last == read_documents("embedded:news")
+
+
+def test_a_part_without_documents_tells_how_many_there_are() -> None:
+    with pytest.raises(UserError, match=r"none; 'embedded:news' has 48"):
+        read_documents("embedded:news[48:]")
+
+
+def test_a_name_that_looks_like_a_part_is_a_name(tmp_path: Path) -> None:
+    folder = tmp_path / "texts[1:2]"
+    folder.mkdir()
+    for letter in "ab":
+        (folder / f"{letter}.txt").write_text(letter)
+    assert [d.text for d in read_documents(str(folder))] == ["a", "b"]
+
+
 def fake_datasets(monkeypatch: pytest.MonkeyPatch, load) -> None:
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load))
 
@@ -114,7 +143,10 @@ def test_hub_reads_the_split_and_the_field(monkeypatch: pytest.MonkeyPatch) -> N
     fake_datasets(monkeypatch, load)
     documents = read_documents("hub:owner/name:validation", field="story")
     read_documents("hub:owner/name", field="story")
-    assert asked == [("owner/name", "validation"), ("owner/name", "train")]
+    read_documents("hub:owner/name:test[:9]", field="story")
+    read_documents("hub:owner/name[:1%]", field="story")
+    splits = ["validation", "train", "test[:9]", "train[:1%]"]
+    assert asked == [("owner/name", split) for split in splits]
     assert [(d.id, d.text) for d in documents] == [("i", "a"), ("owner/name:2", "b")]
     with pytest.raises(UserError, match="a field 'text'"):
         read_documents("hub:owner/name")

@@ -16,7 +16,8 @@ class CorpusConfig:
     """Which texts train and which are continued.
 
     A source is a .txt or .jsonl file, a folder of them, hub:OWNER/NAME[:SPLIT], or embedded:NAME
-    (tales, stories, news, encyclopedia).
+    (tales, stories, news, encyclopedia). A part of one: embedded:news[:32], my.jsonl[-16:],
+    hub:OWNER/NAME:SPLIT[:1000].
     """
 
     train: list[str] = dataclasses.field(

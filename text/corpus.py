@@ -8,6 +8,7 @@ because a corpus is the one input that users bring in every shape.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,6 +24,7 @@ KINDS = (
     "a .txt or .jsonl file, a folder of them, hub:OWNER/NAME[:SPLIT], or embedded:NAME with NAME "
     f"one of {', '.join(EMBEDDED)}"
 )
+_PART = re.compile(r"(?P<whole>.+)\[(?P<start>-?\d+)?:(?P<stop>-?\d+)?\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +50,23 @@ def read_documents(source: str, *, field: str = "text") -> list[Document]:
     Args:
         source: a .txt file (one document), a .jsonl file (one document a line), a folder (all
             .txt and .jsonl below it, in sorted order), `hub:owner/name[:split]` (split "train"
-            where none is given; needs the `hub` extra), or `embedded:NAME`.
+            where none is given; needs the `hub` extra), or `embedded:NAME`. `[FROM:TO]` after any
+            of them takes a part of its documents, counted as in Python, so `news.jsonl[-16:]` is
+            the last 16; for the hub it may be whatever `datasets` reads.
         field: which field of a .jsonl line or hub row holds the text.
 
     Raises:
-        UserError: the source is missing, empty, binary, not UTF-8, not JSON, lacks the field, or
-            holds something else than a string there.
+        UserError: the source is missing, empty, binary, not UTF-8, not JSON, lacks the field,
+            holds something else than a string there, or has no document in the part asked for.
     """
     kind, _, name = source.partition(":")
-    if kind == "embedded":
-        return _read_embedded(name)
     if kind == "hub":
         return _read_hub(name, field)
+    part = _PART.fullmatch(source)
+    if part and not Path(source).expanduser().exists():
+        return _take_part(source, part, read_documents(part["whole"], field=field))
+    if kind == "embedded":
+        return _read_embedded(name)
     path = Path(source).expanduser()
     if path.is_dir():
         paths = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
@@ -77,6 +84,18 @@ def read_documents(source: str, *, field: str = "text") -> list[Document]:
             fix="name a folder that holds some",
         )
     return documents
+
+
+def _take_part(source: str, part: re.Match[str], documents: list[Document]) -> list[Document]:
+    start, stop = (int(part[end]) if part[end] else None for end in ("start", "stop"))
+    taken = documents[start:stop]
+    if not taken:
+        raise UserError(
+            expected=f"at least one document in {source!r}",
+            got=f"none; {part['whole']!r} has {len(documents)}",
+            fix="mend the part in brackets",
+        )
+    return taken
 
 
 def _read_path(path: Path, field: str) -> Iterator[Document]:

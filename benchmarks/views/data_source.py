@@ -39,19 +39,25 @@ def view(evidence: Evidence) -> Section:
                     legend=("original", "hyperfitted"),
                 )
             )
-        metrics = [runs[0].ttr_name(), "rep_4", "overlap_tokens", "overlap_over_10"]
+        ttr = runs[0].ttr_name()
+        metrics = [ttr, "rep_4", "overlap_tokens", "overlap_over_10"]
+        # A domain with one set of prompts has it as its pool of all.
+        sets = runs[0].prompt_sets() if len(runs[0].prompt_sets()) > 1 else []
         table = [
             TableRow(
                 label=name,
                 cells=[
                     run.value("training/final_loss"),
                     *(run.decoded("hyperfitted-greedy", metric) for metric in metrics),
+                    *(run.decoded("hyperfitted-greedy", ttr, prompts=prompts) for prompts in sets),
                     run.probe("hyperfitted", "entropy_nats"),
                 ],
             )
             for name, run in zip(names, runs, strict=True)
         ]
-        columns = ["final training loss", *(metric_label(m) for m in metrics), "entropy (nats)"]
+        columns = ["final training loss", *(metric_label(m) for m in metrics)]
+        columns += [f"{metric_label(ttr)}, {prompts} prompts" for prompts in sets]
+        columns += ["entropy (nats)"]
         tables.append(make_table(f"{DOMAINS[domain]}, hyperfitted greedy", columns, table))
     return Section(
         rule="Agrees when greedy decoding gains type-token ratio with every source; contradicts "
