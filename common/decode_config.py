@@ -57,15 +57,8 @@ ONLY_NONE = (
     "top_h",
     "watermarking_config",
 )
-SUPPORTED = {
-    "do_sample",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-}
+_TOLD = ("top_p", "min_p", "temperature", "top_k", "repetition_penalty", "no_repeat_ngram_size")
+SUPPORTED = {"do_sample", *_TOLD}
 
 
 def greedy_config() -> GenerationConfig:
@@ -133,6 +126,20 @@ def repetition_penalty_config(penalty: float = 1.2) -> GenerationConfig:
             expected="a repetition penalty above 0", got=str(penalty), fix="1 switches it off"
         )
     return GenerationConfig(**(NEUTRAL | {"repetition_penalty": penalty}))
+
+
+def settings(method: GenerationConfig) -> str:
+    """What a method sets, for people: "top-p 0.9, temperature 0.7, top-k 50".
+
+    Sampling always tells its temperature; plain greedy decoding has nothing to tell.
+    """
+    told = [(name, getattr(method, name)) for name in _TOLD]
+    return ", ".join(
+        f"{name.replace('_', '-')} {value:g}"
+        for name, value in told
+        if value not in (None, NEUTRAL_SAMPLING[name])
+        or (name == "temperature" and method.do_sample)
+    )
 
 
 def score_processors(

@@ -257,6 +257,7 @@ def _rivals(domain: str, rng: random.Random) -> dict[str, Any]:
     methods = {
         "greedy": 0.23,
         "top-p": 0.56,
+        "top-p-t1": 0.58,
         "min-p": 0.6,
         "repetition-penalty": 0.7,
         "no-repeat-4-gram": 0.5,
@@ -269,7 +270,8 @@ def _rivals(domain: str, rng: random.Random) -> dict[str, Any]:
             for which in ("", "_min", "_max"):
                 decoded[f"mauve{which}[original]"] = point(likeness, 160)
             metrics |= {f"{stage}-{method}/all/{name}": v for name, v in decoded.items()}
-    return {"metrics": metrics, "series": {}}
+    settings = [{"method": method, "settings": f"{method} of 1"} for method in methods]
+    return {"metrics": metrics, "series": {"methods": settings}}
 
 
 def _mauve(domain: str, rng: random.Random) -> dict[str, Any]:

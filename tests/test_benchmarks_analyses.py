@@ -178,7 +178,14 @@ def test_rivals_quote_what_the_run_has_and_make_the_rest(run: Run, domain: str) 
             assert of[f"{condition}/all/{name}"] == value
     for stage in ("original", "hyperfitted"):
         assert of[f"{stage}-no-repeat-4-gram/all/rep_4"].mean == 0.0
-    assert len(measured.series["by_method"]) == 10
+    assert len(measured.series["by_method"]) == 12
+    told = {r["method"]: r["settings"] for r in measured.series["methods"]}
+    assert told["top-p"] == "top-p 0.9, temperature 0.7, top-k 50" and told["greedy"] == ""
+    colder, warmer = (
+        [value for metric, value in of.items() if metric.startswith(f"original-{name}/")]
+        for name in ("top-p", "top-p-t1")
+    )
+    assert len(colder) == len(warmer) and colder != warmer
     likeness = ANALYSES["mauve"](one, None, {"seeds": 20}).metrics
     for condition in ("original-greedy", "hyperfitted-greedy"):
         name = f"{condition}/all/mauve[original]"
@@ -216,6 +223,8 @@ def test_unknown_or_wrong_options_are_told(run: Run) -> None:
         ANALYSES["mauve"](one, None, {"seeds": "many"})
     with pytest.raises(UserError, match="analysis_options.seeds"):
         ANALYSES["mauve"](one, None, {"seeds": 0})
+    with pytest.raises(UserError, match="methods to be among greedy, top-p"):
+        ANALYSES["rivals"](one, None, {"methods": ["greedy", "beam"]})
 
 
 @pytest.mark.parametrize("name", ["mauve", "static_injection"])

@@ -288,15 +288,18 @@ def rival(likeness: float, fid: float | None = None) -> Change:
     return change
 
 
+BEHIND = "behind it in diversity or likeness: top-p, top-p at T 1, min-p"
+
+
 @pytest.mark.parametrize(
     ("change", "verdict", "words"),
     [
-        (rival(0.3), Verdict.AGREES, "behind it in diversity or likeness: top-p, min-p"),
+        (rival(0.3), Verdict.AGREES, BEHIND),
         (rival(0.64), Verdict.UNDECIDED, "not clearly behind in either: min-p with 0.990"),
         (rival(0.9), Verdict.CONTRADICTS, "ahead of it in both: min-p with 0.990"),
         (rival(0.9, fid=0.5), Verdict.CONTRADICTS, "FID 0.500"),
         (rival(0.9, fid=2.0), Verdict.UNDECIDED, "not clearly behind in either: min-p"),
-        (rival(0.64, fid=2.0), Verdict.AGREES, "behind it in diversity or likeness: top-p, min-p"),
+        (rival(0.64, fid=2.0), Verdict.AGREES, BEHIND),
     ],
 )
 def test_a_rival_counts_by_diversity_and_by_likeness(
@@ -309,6 +312,11 @@ def test_a_rival_counts_by_diversity_and_by_likeness(
 
 def test_rivals_that_are_behind_leave_the_claim_standing() -> None:
     assert set(verdicts(VIEWS["rivals"](evidence("rivals"))).values()) == {Verdict.AGREES}
+
+
+def test_rivals_tell_their_settings_as_recorded() -> None:
+    notes = show(evidence("rivals")).notes
+    assert "Text: greedy is greedy of 1; top-p is top-p of 1; top-p at T 1 is" in notes[0]
 
 
 def test_domains_that_move_opposite_ways_contradict_one_phenomenon() -> None:

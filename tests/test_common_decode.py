@@ -31,6 +31,7 @@ from common.decode_config import (
     no_repeat_ngram_config,
     repetition_penalty_config,
     sampling_config,
+    settings,
 )
 from common.errors import UserError
 
@@ -428,3 +429,18 @@ def test_bad_settings_are_told(call, message: str) -> None:
 
 def test_no_prompts_give_no_continuations() -> None:
     assert generate(build("gpt2"), prompts(0), new_tokens=3, method=greedy_config()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        (greedy_config(), ""),
+        (sampling_config(), "top-p 0.9, temperature 0.7, top-k 50"),
+        (sampling_config(top_p=1.0, temperature=1.0, top_k=0), "temperature 1"),
+        (min_p_config(0.05), "min-p 0.05, temperature 1"),
+        (repetition_penalty_config(1.2), "repetition-penalty 1.2"),
+        (no_repeat_ngram_config(4), "no-repeat-ngram-size 4"),
+    ],
+)
+def test_settings_are_told_as_words(method: GenerationConfig, told: str) -> None:
+    assert settings(method) == told

@@ -1,12 +1,15 @@
 """Is hyperfitting better than the cures for repetition that need no training?
 
 Both models with every decoding method: greedy, nucleus sampling, min-p, repetition penalty and
-no-repeat n-grams; and MAUVE of each, for a high type-token ratio alone can be forced. Contrastive
-search is not among them: transformers 5 has it only as code that is fetched from the hub and run.
+no-repeat n-grams; and MAUVE of each, for a high type-token ratio alone can be forced. P1's nucleus
+sampling lowers the temperature to 0.7 and min-p does not, so nucleus sampling at temperature 1
+stands beside both. Contrastive search is not among them: transformers 5 has it only as code that
+is fetched from the hub and run.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,7 @@ from common.decode_config import (
     no_repeat_ngram_config,
     repetition_penalty_config,
     sampling_config,
+    settings,
 )
 from common.domain import Metrics
 from common.options import require
@@ -26,6 +30,7 @@ from common.options import require
 METHODS = {
     "greedy": greedy_config(),
     "top-p": sampling_config(top_p=0.9, temperature=0.7, top_k=50),
+    "top-p-t1": sampling_config(top_p=0.9, temperature=1.0, top_k=0),
     "min-p": min_p_config(0.05),
     "repetition-penalty": repetition_penalty_config(1.2),
     "no-repeat-4-gram": no_repeat_ngram_config(4),
@@ -36,6 +41,8 @@ METHODS = {
 class Options:
     """Options of the analysis."""
 
+    methods: list[str] = dataclasses.field(default_factory=lambda: list(METHODS))
+    """Which of `METHODS`."""
     mauve_seeds: int = 20
     """How many seeds of k-means."""
 
@@ -45,19 +52,25 @@ def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any])
     MAUVE as `mauve_scores` has it.
 
     Conditions that the run has measured are quoted. Series "by_method": stage, method and the
-    domain's main metrics.
+    domain's main metrics; "methods": method and its settings.
 
     Raises:
-        UserError: fewer than 4 prompts, or no seed.
+        UserError: fewer than 4 prompts, no seed, or a method that is not known.
     """
     chosen = read_options(Options, options, analysis="rivals")
-    least = ("mauve_seeds", chosen.mauve_seeds, chosen.mauve_seeds >= 1, "at least 1")
-    require([least], option="analysis_options.")
+    known = f"among {', '.join(METHODS)}"
+    named = all(name in METHODS for name in chosen.methods)
+    rules = [
+        ("mauve_seeds", chosen.mauve_seeds, chosen.mauve_seeds >= 1, "at least 1"),
+        ("methods", chosen.methods, named, known),
+    ]
+    require(rules, option="analysis_options.")
     against = AgainstTruth(run, "original", chosen.mauve_seeds)
     metrics: Metrics = {}
     series = []
     for stage, model in run.models().items():
-        for name, method in METHODS.items():
+        for name in chosen.methods:
+            method = METHODS[name]
             measured_as = run.condition_of(stage, method)
             if measured_as is not None:
                 texts, scores = run.sampled(measured_as), run.measured(measured_as)
@@ -68,4 +81,5 @@ def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any])
             metrics |= of_condition(f"{stage}-{name}", scores | likeness)
             shown = {metric: scores[metric].mean for metric in (*run.domain.main_metrics, "rep_4")}
             series.append({"stage": stage, "method": name, **shown})
-    return Measured(metrics=metrics, series={"by_method": series})
+    methods = [{"method": name, "settings": settings(METHODS[name])} for name in chosen.methods]
+    return Measured(metrics=metrics, series={"by_method": series, "methods": methods})

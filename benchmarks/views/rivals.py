@@ -47,7 +47,7 @@ def view(evidence: Evidence) -> Section:
                 "TTR of the hyperfitted, greedy": group.decoded("hyperfitted-greedy", "ttr"),
             }
             findings.append(settle(domain, needed, partial(_rule, rivals, likeness, greedy)))
-            notes += mauve_note(group)
+            notes += [*settings_note(group), *mauve_note(group)]
             rows = dot_rows(
                 (_label(method), [group.decoded(f"{stage}-{method}", "ttr") for stage in STAGES])
                 for method in methods
@@ -101,8 +101,16 @@ def methods_of(group: Group) -> list[str]:
     return sorted(methods, key=lambda method: method != "greedy")
 
 
+def settings_note(group: Group) -> list[str]:
+    """What each method is set to, as the cells have it."""
+    recorded = {r["method"]: r["settings"] for records in group.series("methods") for r in records}
+    told = [f"{_label(name)} is {words}" for name, words in recorded.items() if words]
+    return [f"{DOMAINS[group.domain]}: {'; '.join(told)}."] if told else []
+
+
 def _label(method: str) -> str:
-    return {"top-p": "top-p", "min-p": "min-p"}.get(method, method.replace("-", " "))
+    special = {"top-p": "top-p", "top-p-t1": "top-p at T 1", "min-p": "min-p"}
+    return special.get(method, method.replace("-", " "))
 
 
 def _fidelity(group: Group) -> list[str]:
