@@ -100,8 +100,8 @@ def build(results: Path, *, partial: bool) -> dict[str, str]:
                 fix="delete the results of what no longer exists",
             )
     entries = [
-        _entry(number, experiment, [c for c in cells if c.experiment == experiment.name], partial)
-        for number, experiment in enumerate(experiments, start=1)
+        _entry(experiment, [c for c in cells if c.experiment == experiment.name], partial)
+        for experiment in experiments
     ]
     return {"REPORT.md": markdown(entries), "report.html": page(entries)}
 
@@ -160,11 +160,10 @@ def _is_done(cell: Cell | None) -> bool:
     return cell is not None and cell.status == "done"
 
 
-def _entry(number: int, experiment: Experiment, cells: Sequence[Cell], partial: bool) -> Entry:
+def _entry(experiment: Experiment, cells: Sequence[Cell], partial: bool) -> Entry:
     chosen = choose(experiment, cells, partial=partial)
     evidence = gather(experiment, chosen.cells) if chosen.cells else None
     return Entry(
-        number=number,
         experiment=experiment,
         section=show(evidence) if evidence else None,
         profile=chosen.profile,

@@ -52,7 +52,7 @@ def _experiment(entry: Entry) -> str:
     """One experiment's part."""
     experiment = entry.experiment
     parts = [
-        f'<a id="{entry.anchor}"></a>\n\n## {entry.number}. {_safe(experiment.title)}',
+        f'<a id="{entry.anchor}"></a>\n\n## {entry.experiment.number}. {_safe(experiment.title)}',
         f"**{_safe(experiment.question)}**",
     ]
     if experiment.paper:
@@ -85,7 +85,7 @@ def _table(table: Table) -> str:
 
 
 def _link(entry: Entry) -> str:
-    return f"[{entry.number}. {_safe(entry.experiment.title)}](#{entry.anchor})"
+    return f"[{entry.experiment.number}. {_safe(entry.experiment.title)}](#{entry.anchor})"
 
 
 def _safe(text: object) -> str:

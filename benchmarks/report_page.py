@@ -18,6 +18,7 @@ from benchmarks.experiments import Experiment
 from benchmarks.views.groups import Value
 from benchmarks.views.section import DOMAINS, Finding, Section, Table, Verdict
 from benchmarks.views.words import decimals, number
+from common.headline import duration
 from common.templating import template_environment, template_text
 
 TITLE = "Hyperfitting: the papers' experiments and the controls they lack"
@@ -40,7 +41,6 @@ class Entry:
     """An experiment in the report.
 
     Attributes:
-        number: from 1, in the order of the experiments.
         experiment: of `benchmarks.experiments`.
         section: what the view made; None where nothing was run.
         profile: that is shown.
@@ -51,7 +51,6 @@ class Entry:
         command: what makes them.
     """
 
-    number: int
     experiment: Experiment
     section: Section | None
     profile: str | None
@@ -218,13 +217,6 @@ def commit_of(provenance: dict[str, Any]) -> str:
 
 def _unique(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(texts))
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever reads best."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _environment() -> Environment:

@@ -13,7 +13,7 @@ from fake_cells import fake_cells, write_all
 from benchmarks import report
 from benchmarks.experiments import Experiment, pick_experiments
 from benchmarks.loading import load_experiments
-from benchmarks.report_page import commit_of, device_of, duration, headline, table_cells
+from benchmarks.report_page import commit_of, device_of, headline, table_cells
 from benchmarks.views.groups import over_seeds
 from benchmarks.views.section import TableRow, make_table
 from common.errors import run_cli
@@ -352,7 +352,6 @@ def test_what_made_the_cells_is_told_without_hiding_doubt() -> None:
     )
     assert commit_of({}) == "unknown"
     assert device_of({"device": "NVIDIA X"}) == "NVIDIA X"
-    assert [duration(seconds) for seconds in (12.3, 600, 36_000)] == ["12 s", "10 min", "10.0 h"]
 
 
 def test_without_results_the_headline_says_so() -> None:
