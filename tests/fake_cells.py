@@ -268,7 +268,8 @@ def _rivals(domain: str, rng: random.Random) -> dict[str, Any]:
             decoded = _decoded(domain, better, rng)
             likeness = 0.3 if method == "repetition-penalty" else better
             for which in ("", "_min", "_max"):
-                decoded[f"mauve{which}[original]"] = point(likeness, 160)
+                for model in ("hyperfitted", "original"):
+                    decoded[f"mauve{which}[{model}]"] = point(likeness, 160)
             metrics |= {f"{stage}-{method}/all/{name}": v for name, v in decoded.items()}
     settings = [{"method": method, "settings": f"{method} of 1"} for method in methods]
     return {"metrics": metrics, "series": {"methods": settings}}

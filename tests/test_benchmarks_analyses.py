@@ -186,10 +186,11 @@ def test_rivals_quote_what_the_run_has_and_make_the_rest(run: Run, domain: str) 
         for name in ("top-p", "top-p-t1")
     )
     assert len(colder) == len(warmer) and colder != warmer
-    likeness = ANALYSES["mauve"](one, None, {"seeds": 20}).metrics
-    for condition in ("original-greedy", "hyperfitted-greedy"):
-        name = f"{condition}/all/mauve[original]"
-        assert of[name] == likeness[name]
+    for model in ("original", "hyperfitted"):
+        likeness = ANALYSES["mauve"](one, None, {"seeds": 20, "model": model}).metrics
+        for condition in ("original-greedy", "hyperfitted-greedy"):
+            name = f"{condition}/all/mauve[{model}]"
+            assert of[name] == likeness[name]
     assert "hyperfitted-min-p/all/mauve_max[original]" in of
     if domain == "image":
         assert of["hyperfitted-min-p/all/fid[cifar-net]"].mean > 0

@@ -274,13 +274,16 @@ def test_a_sentence_is_made_of_the_measured_numbers() -> None:
 Change = Callable[[Cell, dict[str, Interval]], None]
 
 
-def rival(likeness: float, fid: float | None = None) -> Change:
-    """A rival of the highest type-token ratio, as like the truth as that."""
+def rival(likeness: float, fid: float | None = None, otherwise: float | None = None) -> Change:
+    """A rival of the highest type-token ratio, as like the truth as that; on the hyperfitted
+    model's states `otherwise`."""
 
     def change(cell: Cell, metrics: dict[str, Interval]) -> None:
         set_to("original-min-p/all/TTR", 0.99)(cell, metrics)
         for which in ("", "_min", "_max"):
             set_to(f"original-min-p/all/mauve{which}[original]", likeness)(cell, metrics)
+            name = f"original-min-p/all/mauve{which}[hyperfitted]"
+            set_to(name, likeness if otherwise is None else otherwise)(cell, metrics)
         if fid is not None:
             metrics["original-min-p/all/fid[cifar-net]"] = Interval(fid, fid, fid, 9)
             metrics["hyperfitted-greedy/all/fid[cifar-net]"] = Interval(1.0, 0.9, 1.1, 9)
@@ -300,6 +303,8 @@ BEHIND = "behind it in diversity or likeness: top-p, top-p at T 1, min-p"
         (rival(0.9, fid=0.5), Verdict.CONTRADICTS, "FID 0.500"),
         (rival(0.9, fid=2.0), Verdict.UNDECIDED, "not clearly behind in either: min-p"),
         (rival(0.64, fid=2.0), Verdict.AGREES, BEHIND),
+        (rival(0.9, otherwise=0.3), Verdict.UNDECIDED, "MAUVE [hyperfitted] 0.300"),
+        (rival(0.64, otherwise=0.3), Verdict.AGREES, BEHIND),
     ],
 )
 def test_a_rival_counts_by_diversity_and_by_likeness(
@@ -312,6 +317,12 @@ def test_a_rival_counts_by_diversity_and_by_likeness(
 
 def test_rivals_that_are_behind_leave_the_claim_standing() -> None:
     assert set(verdicts(VIEWS["rivals"](evidence("rivals"))).values()) == {Verdict.AGREES}
+
+
+def test_rivals_show_mauve_of_both_models() -> None:
+    section = show(evidence("rivals"))
+    assert section.tables[0].columns[-2:] == ["MAUVE [original]", "MAUVE [hyperfitted]"]
+    assert any("of the original and the hyperfitted models" in note for note in section.notes)
 
 
 def test_rivals_tell_their_settings_as_recorded() -> None:

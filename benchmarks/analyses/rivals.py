@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.analyses.mauve import AgainstTruth
 from benchmarks.analyses.measured import Measured, of_condition, read_options
@@ -43,13 +43,17 @@ class Options:
 
     methods: list[str] = dataclasses.field(default_factory=lambda: list(METHODS))
     """Which of `METHODS`."""
+    mauve_models: list[Literal["original", "hyperfitted"]] = dataclasses.field(
+        default_factory=lambda: ["original", "hyperfitted"]
+    )
+    """Whose states MAUVE compares; one model's may favour what that model writes."""
     mauve_seeds: int = 20
     """How many seeds of k-means."""
 
 
 def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any]) -> Measured:
     """Every metric of the run for both models and every method, as "STAGE-METHOD/all/METRIC", and
-    MAUVE as `mauve_scores` has it.
+    MAUVE as `mauve_scores` has it, for each model that is asked for.
 
     Conditions that the run has measured are quoted. Series "by_method": stage, method and the
     domain's main metrics; "methods": method and its settings.
@@ -65,7 +69,7 @@ def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any])
         ("methods", chosen.methods, named, known),
     ]
     require(rules, option="analysis_options.")
-    against = AgainstTruth(run, "original", chosen.mauve_seeds)
+    against = [AgainstTruth(run, model, chosen.mauve_seeds) for model in chosen.mauve_models]
     metrics: Metrics = {}
     series = []
     for stage, model in run.models().items():
@@ -77,8 +81,10 @@ def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any])
             else:
                 texts = run.generate(model, method)
                 scores = run.score(f"{stage}-{name}", texts, judge=True)
-            likeness = against.summary(against.scores(texts))
-            metrics |= of_condition(f"{stage}-{name}", scores | likeness)
+            metrics |= of_condition(f"{stage}-{name}", scores)
+            for one in against:
+                likeness = one.summary(one.scores(texts))
+                metrics |= of_condition(f"{stage}-{name}", likeness)
             shown = {metric: scores[metric].mean for metric in (*run.domain.main_metrics, "rep_4")}
             series.append({"stage": stage, "method": name, **shown})
     methods = [{"method": name, "settings": settings(METHODS[name])} for name in chosen.methods]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from benchmarks.views.groups import Group, Value
@@ -9,15 +10,29 @@ from benchmarks.views.section import DOMAINS
 
 MAUVE = "mauve"
 """How the metric's name begins."""
+_NAME = re.compile(rf"{MAUVE}\[(.+)\]")
 
 
-def mauve_of(group: Group | None, condition: str) -> Value | None:
-    """MAUVE of a condition under whichever model's states it was measured, with the range over
-    seeds of k-means in place of an interval; the range decides nothing."""
-    name = _name(group)
-    if group is None or name is None:
+def mauve_models(group: Group | None) -> list[str]:
+    """Under whose states the group's cells measured it, the original's first."""
+    names = (n.rpartition("/")[2] for cell in group.cells for n in cell.metrics) if group else ()
+    found = {match[1] for name in names if (match := _NAME.fullmatch(name))}
+    return sorted(found, key=lambda model: (model != "original", model))
+
+
+def mauve_of(group: Group | None, condition: str, model: str | None = None) -> Value | None:
+    """MAUVE of a condition with the range over seeds of k-means in place of an interval; the range
+    decides nothing.
+
+    Args:
+        group: whose cells measured it.
+        condition: of which.
+        model: whose states; the first of `mauve_models` if None.
+    """
+    models = mauve_models(group)
+    if group is None or not models:
         return None
-    of = name.removeprefix(MAUVE)
+    of = f"[{models[0] if model is None else model}]"
     mean, low, high = (
         group.value(f"{condition}/all/{MAUVE}{which}{of}") for which in ("", "_min", "_max")
     )
@@ -28,18 +43,11 @@ def mauve_of(group: Group | None, condition: str) -> Value | None:
 
 def mauve_note(group: Group | None) -> list[str]:
     """What a reader must know of it; nothing where it was not measured."""
-    name = _name(group)
-    if group is None or name is None:
+    models = mauve_models(group)
+    if group is None or not models:
         return []
-    model = name.removeprefix(f"{MAUVE}[").removesuffix("]")
     return [
-        f"{DOMAINS[group.domain]}: MAUVE on hidden states of the {model} model, with its range "
-        "over seeds of k-means, which is no confidence interval; it can be compared within its "
-        "table only."
+        f"{DOMAINS[group.domain]}: MAUVE on hidden states of the {' and the '.join(models)} "
+        f"model{'s' if len(models) > 1 else ''}, with its range over seeds of k-means, which is no "
+        "confidence interval; it can be compared within its column only."
     ]
-
-
-def _name(group: Group | None) -> str | None:
-    """ "mauve[MODEL]", as the cell has it."""
-    names = (n.rpartition("/")[2] for cell in group.cells for n in cell.metrics) if group else ()
-    return next((name for name in names if name.startswith(f"{MAUVE}[")), None)

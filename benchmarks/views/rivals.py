@@ -13,7 +13,7 @@ from functools import partial
 from benchmarks.plots import dot_plot
 from benchmarks.views.draw import dot_rows
 from benchmarks.views.groups import Evidence, Group, Value, is_above
-from benchmarks.views.mauve import mauve_note, mauve_of
+from benchmarks.views.mauve import mauve_models, mauve_note, mauve_of
 from benchmarks.views.section import (
     DOMAINS,
     Judged,
@@ -63,25 +63,27 @@ def view(evidence: Evidence) -> Section:
                     )
                 )
             metrics = [group.ttr_name(), *SHOWN, *_fidelity(group)]
+            models = mauve_models(group)
             table = [
                 TableRow(
                     label=f"{stage}, {_label(method)}",
                     cells=[
                         *(group.decoded(f"{stage}-{method}", metric) for metric in metrics),
-                        mauve_of(group, f"{stage}-{method}"),
+                        *(mauve_of(group, f"{stage}-{method}", model) for model in models),
                     ],
                     subject=(stage, method) == ("hyperfitted", "greedy"),
                 )
                 for stage in STAGES
                 for method in methods
             ]
-            labels = [*(metric_head(metric) for metric in metrics), "MAUVE"]
+            labels = [metric_head(metric) for metric in metrics]
+            labels += [f"MAUVE [{model}]" for model in models]
             tables.append(make_table(DOMAINS[domain], labels, table))
     return Section(
         rule="Agrees when greedy decoding of the hyperfitted model is ahead of every rival on the "
-        "original in type-token ratio or in likeness to the truth (MAUVE by its range over "
-        "k-means, and FID for images); contradicts when a rival is ahead of it in both; undecided "
-        "when one is behind in neither, or when MAUVE and FID disagree.",
+        "original in type-token ratio or in likeness to the truth (MAUVE on either model's states, "
+        "by its range over k-means, and FID for images); contradicts when a rival is ahead of it "
+        "in both; undecided when one is behind in neither, or when these disagree.",
         findings=findings,
         figures=figures,
         tables=tables,
@@ -121,35 +123,44 @@ def _fidelity(group: Group) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """How near the truth continuations are; FID, of which less is nearer, is for images only."""
+    """How near the truth continuations are.
 
-    mauve: Value | None
+    Attributes:
+        mauve: by the model whose states it compares.
+        fid: for images; less is nearer.
+    """
+
+    mauve: Mapping[str, Value]
     fid: Value | None
 
     @classmethod
     def of(cls, group: Group, condition: str) -> Likeness:
         """What was measured of a condition."""
         fid = next((name for name in _fidelity(group) if name.startswith("fid[")), None)
+        scores = {model: mauve_of(group, condition, model) for model in mauve_models(group)}
         return cls(
-            mauve=mauve_of(group, condition),
+            mauve={model: score for model, score in scores.items() if score is not None},
             fid=group.decoded(condition, fid) if fid else None,
         )
 
     def nearer(self, other: Likeness) -> bool | None:
         """Whether this is nearer than the other by all that tells them apart; None where nothing
-        does, or where MAUVE and FID disagree."""
-        told_apart: set[bool | None] = set()
-        if self.mauve is not None and other.mauve is not None:
-            told_apart.add(is_above(_by_range(self.mauve), _by_range(other.mauve)))
+        does, or where that disagrees."""
+        told_apart = {
+            is_above(_by_range(self.mauve[model]), _by_range(other.mauve[model]))
+            for model in self.mauve.keys() & other.mauve.keys()
+        }
         if self.fid is not None and other.fid is not None:
             told_apart.add(opposite(is_above(self.fid, other.fid)))
         told_apart -= {None}
         return told_apart.pop() if len(told_apart) == 1 else None
 
     def words(self) -> str:
-        """ ", MAUVE 0.814 [0.708, 0.898]"."""
-        measured = {"MAUVE": self.mauve, "FID": self.fid}
-        return "".join(f", {name} {told(value)}" for name, value in measured.items() if value)
+        """ ", MAUVE [original] 0.814 [0.708, 0.898]"."""
+        measured = {f"MAUVE [{model}]": value for model, value in self.mauve.items()}
+        if self.fid is not None:
+            measured["FID"] = self.fid
+        return "".join(f", {name} {told(value)}" for name, value in measured.items())
 
 
 def ahead(ttr: Value, rival_ttr: Value, own: Likeness, rival: Likeness) -> bool | None:
