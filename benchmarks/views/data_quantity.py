@@ -6,6 +6,7 @@ of its figure are confounded. The second line holds the number of passes instead
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from benchmarks.views.section import (
     opposite,
     settle,
 )
-from benchmarks.views.words import told
+from benchmarks.views.words import share, told
 from common.charts import Level
 from common.metric_names import metric_label
 
@@ -29,6 +30,7 @@ SIZE, BUDGET = "sequences", "budget"
 ENOUGH = 16
 """P1: at 16 sequences the type-token ratio is still high, at 8 it is lower."""
 BUDGETS = ("updates", "epochs")
+COPIED = "overlap_over_10"
 
 
 def view(evidence: Evidence) -> Section:
@@ -62,23 +64,32 @@ def view(evidence: Evidence) -> Section:
         original = runs[0].decoded("original-greedy", "ttr")
         least = min(fixed, default=None)
         alone = (least, fixed.get(least)) if least != few else None
-        rule = partial(_rule, (few, enough, most), epochs.get(few), alone, original)
+        copied = {
+            run.axes[SIZE]: run.decoded("hyperfitted-greedy", COPIED)
+            for run in lines[BUDGETS[0]]
+            if run.axes[SIZE] in (enough, most)
+        }
+        rule = partial(_rule, (few, enough, most), epochs.get(few), alone, original, copied)
         findings.append(settle(domain, needed, rule, covered=domain == "text"))
-        series = [
-            trend(
-                budget,
-                [(run.axes[SIZE], run.decoded("hyperfitted-greedy", "ttr")) for run in line],
-                colour=place,
+        for metric in (ttr, COPIED):
+            series = [
+                trend(
+                    budget,
+                    [(run.axes[SIZE], run.decoded("hyperfitted-greedy", metric)) for run in line],
+                    colour=place,
+                )
+                for place, (budget, line) in enumerate(lines.items())
+            ]
+            before = runs[0].decoded("original-greedy", metric)
+            figures.append(
+                small_line_chart(
+                    series,
+                    title=f"{DOMAINS[domain]}: {metric_label(metric)}, at fixed updates or epochs",
+                    x_label="training sequences",
+                    log_x=True,
+                    levels=[Level(y=before.mean, label="original")] if before else [],
+                )
             )
-            for place, (budget, line) in enumerate(lines.items())
-        ]
-        title = f"{DOMAINS[domain]}: {metric_label(ttr)}, greedy, at fixed updates or epochs"
-        levels = [Level(y=original.mean, label="original")] if original else []
-        figures.append(
-            small_line_chart(
-                series, title=title, x_label="training sequences", log_x=True, levels=levels
-            )
-        )
         rows = [
             TableRow(
                 label=f"{_sequences(run.axes[SIZE])}, fixed {run.axes[BUDGET]}",
@@ -86,16 +97,13 @@ def view(evidence: Evidence) -> Section:
                     run.value("training/updates"),
                     run.value("training/epochs"),
                     run.value("training/final_loss"),
-                    *(
-                        run.decoded("hyperfitted-greedy", m)
-                        for m in (ttr, "rep_4", "overlap_over_10")
-                    ),
+                    *(run.decoded("hyperfitted-greedy", m) for m in (ttr, "rep_4", COPIED)),
                     run.probe("hyperfitted", "entropy_nats"),
                 ],
             )
             for run in runs
         ]
-        names = [metric_label(m) for m in (ttr, "rep_4", "overlap_over_10")]
+        names = [metric_label(m) for m in (ttr, "rep_4", COPIED)]
         columns = ["updates", "epochs", "final training loss", *names, "entropy (nats)"]
         tables.append(make_table(DOMAINS[domain], columns, rows))
     return Section(
@@ -117,6 +125,7 @@ def _rule(
     epochs: Value | None,
     alone: tuple[Any, Value | None] | None,
     original: Value | None,
+    copied: Mapping[Any, Value | None],
     few: Value,
     enough: Value,
     most: Value,
@@ -133,4 +142,8 @@ def _rule(
         words += f" (original: {told(original)})"
     if epochs is not None:
         words += f"; at fixed epochs it is {told(epochs)} with {sizes[0]}"
+    copies = [f"{share(value)} with {size}" for size, value in copied.items() if value is not None]
+    if copies:
+        words += f"; of the continuations, {' and '.join(copies)} sequences copy "
+        words += "more than 10 tokens in a row"
     return claims, words
