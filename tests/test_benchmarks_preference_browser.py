@@ -176,19 +176,35 @@ def begin(browser: Browser, page: Path, name: str) -> None:
     assert browser.visible() == ["compare"]
 
 
+def shown(browser: Browser) -> int:
+    """Number of the prompt on the page."""
+    return int(browser.text("#prompt").split()[1])
+
+
+def order_of(browser: Browser, name: str) -> list[int]:
+    """The prompts as a new annotator meets them."""
+    browser.run("document.querySelector('#rename').click()")
+    browser.run(f"document.querySelector('#name').value = {json.dumps(name)}")
+    browser.press("Enter")
+    met = []
+    while browser.visible() == ["compare"]:
+        met.append(shown(browser))
+        browser.press("=")
+    return met
+
+
 def test_votes_by_keyboard_survive_a_reload_and_can_be_scored(
     browser: Browser, page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = json.loads(page.with_suffix(".key.json").read_text())
-    names = list(key["items"])
     size = {"width": 1200, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.call("Emulation.setDeviceMetricsOverride", **size)
     begin(browser, page, "Anna B.")
-    first = key["items"][names[0]]
-    assert browser.text("#prompt") == f"Beginning {first['prompt_index']} of <i>the</i> sto …"
+    first = shown(browser)
+    assert browser.text("#prompt") == f"Beginning {first} of <i>the</i> sto …"
     sides = [browser.text(f"#{side}") for side in ("left", "right")]
     letter = "h"  # both conditions begin with it: nothing on the page tells them apart
-    assert sides == [f"… story of {letter}{first['prompt_index']}"] * 2
+    assert sides == [f"… story of {letter}{first}"] * 2
 
     browser.press("a")
     assert browser.text("#said") == "Pair 1: A is better."
@@ -219,13 +235,15 @@ def test_votes_by_keyboard_survive_a_reload_and_can_be_scored(
         time.sleep(0.02)
     export = json.loads(path.read_text())
     assert export["annotator"] == "Anna B."
-    wanted = list(zip(names, ("left", "equal", "right", "left"), strict=True))
-    assert [(vote["item"], vote["choice"]) for vote in export["votes"]] == wanted
+    votes = [(vote["item"], vote["choice"]) for vote in export["votes"]]
+    assert [choice for _, choice in votes] == ["left", "equal", "right", "left"]
+    assert {name for name, _ in votes} == set(key["items"])
+    assert key["items"][votes[0][0]]["prompt_index"] == first
 
     capsys.readouterr()
     assert main(["score", str(path), "--key", str(page.with_suffix(".key.json")), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["shares"]
-    won = sum(choice == key["items"][name]["subject_side"] for name, choice in wanted)
+    won = sum(choice == key["items"][name]["subject_side"] for name, choice in votes)
     assert (row["preferred"], row["equal"]) == (won, 1)
 
 
@@ -242,6 +260,15 @@ def test_each_annotator_has_progress_of_their_own(browser: Browser, page: Path) 
     browser.run("document.querySelector('#name').value = ' anna'")
     browser.press("Enter")
     assert browser.text("#count") == "2 of 4"
+
+
+def test_each_annotator_has_an_order_of_their_own(browser: Browser, page: Path) -> None:
+    begin(browser, page, "Anna")
+    first = shown(browser)
+    orders = [order_of(browser, name) for name in ("ANNA", "Ben", "Cleo", "Dora", "Emil", "Fay")]
+    assert orders[0][0] == first
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
+    assert len(set(map(tuple, orders))) > 3
 
 
 def test_where_the_page_scrolls_the_down_key_is_for_reading(browser: Browser, page: Path) -> None:

@@ -1,8 +1,8 @@
-// State is the annotator's name and the votes so far; what is shown follows from their number.
+// State is the annotator's name, which gives the order, and the votes so far; what is shown follows
+// from their number.
 (() => {
   "use strict";
   const data = JSON.parse(document.getElementById("data").textContent);
-  const { items } = data;
   const at = (id) => document.getElementById(id);
   const LETTER = { left: "A", right: "B" };
   const QUESTION = { text: "Which continuation is better?", image: "Which picture is better?" };
@@ -11,7 +11,24 @@
     u: "undo", backspace: "undo",
   };
   const LAST_NAME = `preference ${data.page}`;
-  let annotator = "", votes = [], shownAt = 0;
+  let annotator = "", items = [], votes = [], shownAt = 0;
+
+  // Each annotator has an order of their own, so that no pair is always judged with tired eyes; it
+  // follows from the name, so that it is the same wherever they go on. Texts stay before pictures.
+  const hash = (text) => {
+    let value = 0x811c9dc5;
+    for (const letter of text) value = Math.imul(value ^ letter.codePointAt(0), 0x01000193);
+    value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+    return (value ^ (value >>> 13)) >>> 0;
+  };
+  const ordered = () => {
+    const rank = new Map(
+      data.items.map(({ id }) => [id, hash(`${data.page} ${annotator.toLowerCase()} ${id}`)])
+    );
+    const kinds = [...new Set(data.items.map(({ kind }) => kind))];
+    const of = (kind) => data.items.filter((item) => item.kind === kind);
+    return kinds.flatMap((kind) => of(kind).sort((a, b) => rank.get(a.id) - rank.get(b.id)));
+  };
 
   // A browser may refuse to store anything (private windows, files); then the page says so.
   const load = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
@@ -99,6 +116,7 @@
   const begin = (name) => {
     annotator = name;
     keep(LAST_NAME, annotator);
+    items = ordered();
     votes = kept();
     step(votes.length ? "Welcome back." : "");
   };
