@@ -152,8 +152,13 @@ class FinishedRun:
         return [np.asarray(rows[key]["tokens"], dtype=np.int64) for key in ordered]
 
     def condition_of(self, stage: str, method: GenerationConfig) -> str | None:
-        """The run's condition that decodes a stage's weights in this way, or None."""
+        """The run's condition that decodes a stage's weights in this way, or None.
+
+        A run of an older version may lack a condition that its domain has now.
+        """
         for one in self.domain.conditions():
+            if one.name not in self.metrics["conditions"]:
+                continue
             alike = one.method is not None and one.method.to_dict() == method.to_dict()
             if alike and one.stage == stage and not one.blocked:
                 return one.name

@@ -18,7 +18,7 @@ from benchmarks.experiments import Experiment
 from benchmarks.views.groups import Value
 from benchmarks.views.section import DOMAINS, Finding, Section, Table, Verdict
 from benchmarks.views.words import decimals, number
-from common.headline import duration
+from common.headline import duration, processors
 from common.templating import template_environment, template_text
 
 TITLE = "Hyperfitting: the papers' experiments and the controls they lack"
@@ -199,12 +199,12 @@ def _counts(section: Section | None) -> str:
 
 
 def device_of(provenance: dict[str, Any]) -> str:
-    """The accelerator, or the CPU with its cores."""
+    """The accelerator, or the CPU with its cores and, where recorded, the threads in use."""
     device = provenance.get("device") or "unknown"
     if device != "cpu":
         return str(device)
-    cores = provenance.get("cpu_cores", "?")
-    return f"{cores} core{'' if cores == 1 else 's'} of {provenance.get('cpu', 'a CPU')}"
+    used = processors(provenance).replace("\u00a0", " ")
+    return f"{used} of {provenance.get('cpu', 'a CPU')}"
 
 
 def commit_of(provenance: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ import yaml
 
 from common.errors import UserError, run_cli
 from common.files import atomic_write_text, writing
+from common.metric_names import condition_label
 from common.record import RunFolder
 
 COLUMNS = {
@@ -112,7 +113,9 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 | {"intervals": [run["conditions"][condition]["all"][metric] for run in runs]}
                 for metric in columns
             }
+            # Runs of an older version have fewer conditions.
             for condition in runs[0]["conditions"]
+            if all(condition in run["conditions"] for run in runs)
         },
         "ratios": {
             f"{ttr}, hyperfitted greedy / original greedy": ratio(ttr, greedy, original),
@@ -132,7 +135,10 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "training": {
             key: spread([run["training"][key] for run in runs])
             for key in ("final_loss", "updates", "epochs", "seconds", "total_seconds")
+            # A final loss may be unknown; a mean over the other runs would not say of which.
+            if all(run["training"][key] is not None for run in runs)
         },
+        "methods": next((run["methods"] for run in runs if run.get("methods")), {}),
         "outcomes": [run["training"]["outcome"] for run in runs],
         "provenance": [run["provenance"] for run in runs],
         "config": runs[0]["config"],
@@ -151,7 +157,8 @@ def table(summary: dict[str, Any]) -> str:
             f"{m['mean']:.3f} [{m['min']:.3f}, {m['max']:.3f}]"
             for m in (metrics[metric] for metric in columns)
         ]
-        lines.append(f"| {condition} | " + " | ".join(cells) + " |")
+        label = condition_label(condition, summary["methods"])
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines.append("")
     moved = f"{columns[0]} moved by the blocker"
     figures = summary["ratios"] | {moved: summary[moved]}

@@ -128,17 +128,24 @@ def repetition_penalty_config(penalty: float = 1.2) -> GenerationConfig:
     return GenerationConfig(**(NEUTRAL | {"repetition_penalty": penalty}))
 
 
-def settings(method: GenerationConfig) -> str:
-    """What a method sets, for people: "top-p 0.9, temperature 0.7, top-k 50".
+def set_values(method: GenerationConfig) -> dict[str, float]:
+    """What a method sets, by knob: {"top_p": 0.9, "temperature": 0.7, "top_k": 50}.
 
     Sampling always tells its temperature; plain greedy decoding has nothing to tell.
     """
-    told = [(name, getattr(method, name)) for name in _TOLD]
-    return ", ".join(
-        f"{name.replace('_', '-')} {value:g}"
-        for name, value in told
+    values = {name: getattr(method, name) for name in _TOLD}
+    return {
+        name: value
+        for name, value in values.items()
         if value not in (None, NEUTRAL_SAMPLING[name])
         or (name == "temperature" and method.do_sample)
+    }
+
+
+def settings(method: GenerationConfig) -> str:
+    """`set_values` for people: "top-p 0.9, temperature 0.7, top-k 50"."""
+    return ", ".join(
+        f"{name.replace('_', '-')} {value:g}" for name, value in set_values(method).items()
     )
 
 

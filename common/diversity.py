@@ -129,19 +129,22 @@ def diversity_metrics(
 
     Returns:
         The ratio under `ttr_name`; `rep_2`, `rep_3`, `rep_4`, `distinct_2`, `distinct_3`,
-        `self_bleu_4`, `dataset_bleu_4`, `compression_ratio`; `overlap_tokens`, the mean over texts
-        of the longest run in tokens that is also in one training sequence, `overlap_max`, the
-        longest of all, and `overlap_over_10`, the share of texts whose longest run exceeds 10.
+        `self_bleu_4`, `dataset_bleu_4`, `dataset_bleu_4_no_bp` (without the brevity penalty, see
+        `common.bleu`), `compression_ratio`; `overlap_tokens`, the mean over texts of the longest
+        run in tokens that is also in one training sequence, `overlap_max`, the longest of all, and
+        `overlap_over_10`, the share of texts whose longest run exceeds 10.
 
     Raises:
         ValueError: fewer than two texts.
     """
     longest_P = training.overlap.longest_each(texts)
+    borrowed = training.references.bleu(texts)
     per_text: dict[str, np.ndarray | list[float]] = {
         ttr_name: [type_token_ratio(text, window) for text in texts],
         **{f"rep_{n}": _repetition_each(texts, n) for n in REPETITION_ORDERS},
         f"self_bleu_{BLEU_ORDER}": self_bleu(texts, BLEU_ORDER),
-        f"dataset_bleu_{BLEU_ORDER}": training.references.bleu(texts),
+        f"dataset_bleu_{BLEU_ORDER}": borrowed.bleu_P,
+        f"dataset_bleu_{BLEU_ORDER}_no_bp": borrowed.without_penalty_P,
         "compression_ratio": [compression_ratio(text) for text in texts],
         "overlap_tokens": longest_P,
         f"overlap_over_{LONG_OVERLAP_TOKENS}": longest_P > LONG_OVERLAP_TOKENS,

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 
 from common.checkpoint import Checkpoints
+from common.conditions import methods_json
 from common.config import RunConfig, TrainConfig, check_ranges
 from common.device import make_accelerator, pick_device, should_compile
 from common.domain import Domain, Stage
@@ -128,7 +129,13 @@ def run_experiment(
             key = original_key(domain, config.measure, seed=config.seed, accelerator=accelerator)
             return Stages(Path(folder)).once(key, compute)
 
-        measured[stage] = stages.once(f"{stage}-{update}", compute_or_share)
+        wanted = {one.name for one in evaluator.conditions if one.stage == stage}
+        measured[stage] = stages.once(
+            f"{stage}-{update}",
+            compute_or_share,
+            # A run that an older version began may lack a condition.
+            usable=lambda kept: wanted <= kept["continuations"].keys(),
+        )
 
     # A resumed run starts from the original weights too: the checkpoint is loaded by the loop.
     model: Any = domain.model.to(accelerator.device)
@@ -164,6 +171,7 @@ def run_experiment(
         probe={stage: one["probe"] for stage, one in measured.items()},
         conditions=evaluator.metrics(generated),
         by_position={stage: one["by_position"] for stage, one in measured.items()},
+        methods=methods_json(evaluator.conditions),
         provenance=provenance(config.seed, command),
     )
     folder.write_samples(evaluator.samples(generated))
@@ -184,13 +192,20 @@ def require_success(metrics: dict[str, Any], config: RunConfig) -> None:
     Raises:
         UserError: the run diverged, or exhausted its budget while driving to a target.
     """
-    training = metrics["training"]
-    exhausted = training["outcome"] == "budget_exhausted" and config.schedule.mode == "target"
-    if training["outcome"] == "diverged" or exhausted:
+    training, schedule = metrics["training"], config.schedule
+    got = f"{training['outcome']} ({training['message']})"
+    if schedule.mode == "fixed":
+        if training["outcome"] == "diverged":
+            raise UserError(
+                expected="training that lasts for its fixed number of updates",
+                got=got,
+                fix="see the report; lower schedule.learning_rate",
+            )
+    elif training["outcome"] in ("diverged", "budget_exhausted"):
         raise UserError(
-            expected=f"a training loss of {config.schedule.target_loss:g} within "
-            f"{config.schedule.max_epochs:g} epochs",
-            got=f"{training['outcome']} ({training['message']})",
+            expected=f"a training loss of {schedule.target_loss:g} within "
+            f"{schedule.max_epochs:g} epochs",
+            got=got,
             fix="see the report; raise schedule.max_epochs (and --resume), change "
             "schedule.learning_rate, or raise schedule.target_loss",
         )

@@ -26,7 +26,9 @@ _ORIGINAL, _HYPERFITTED = "original-greedy", "hyperfitted-greedy"
 _TO = "\u00a0→\u00a0"
 _CONTROLS = (
     "original-top-p",
+    "original-top-p-t1",
     "original-sampled",
+    "original-sampled-t1",
     "original-repetition-penalty",
     "early-stopped-greedy",
 )
@@ -49,9 +51,10 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
     measured = {name: value["mean"] for name, value in rivals.items() if value}
     if measured and ttr:
         best = max(measured, key=measured.__getitem__)
+        label = condition_label(best, metrics.get("methods"))
         said.append(
-            f"Of the controls without hyperfitting, {condition_label(best)} has the highest "
-            f"{_unbroken(ttr)}: {measured[best]:.2f}."
+            f"Of the controls without hyperfitting, the highest {_unbroken(ttr)} is "
+            f"{measured[best]:.2f} ({label})."
         )
     probe = metrics["probe"]
     if {"original", "hyperfitted"} <= probe.keys():
@@ -75,6 +78,40 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             "more than 10 tokens in a row from the training set."
         )
     return said
+
+
+def ending(training: Mapping[str, Any]) -> str:
+    """How the training ended, as the beginning of a sentence, by outcome and mode.
+
+    Args:
+        training: of `metrics.json`; without a target loss the run had a fixed number of updates.
+    """
+    outcome, target, final = (training.get(k) for k in ("outcome", "target_loss", "final_loss"))
+    if outcome == "diverged":
+        return "Training diverged and was given up"
+    if target is None:
+        return {
+            "reached": "Training ran its fixed number of updates",
+            "budget_exhausted": "Training ran its fixed number of updates",
+            "diversity_stopped": "Training was stopped short of its fixed number of updates, "
+            "because held-out diversity no longer grew",
+        }[str(outcome)]
+    if outcome == "reached":
+        return f"Training reached its target loss of {target:g}"
+    # At the target, but for fewer full passes in a row than the schedule asks for.
+    once = final is not None and final <= target
+    missed = f"{'held' if once else 'reached'} its target loss of {target:g}"
+    return {
+        "budget_exhausted": f"Training spent its budget before it {missed}",
+        "diversity_stopped": "Training was stopped because held-out diversity no longer grew, "
+        f"before it {missed}",
+    }[str(outcome)]
+
+
+def processors(provenance: Mapping[str, Any]) -> str:
+    """The CPU's part in a run: "1 thread of 2 cores", or "2 cores" in older records."""
+    cores, threads = (_count(provenance.get(f"cpu_{what}s"), what) for what in ("core", "thread"))
+    return f"{threads} of {cores}" if "cpu_threads" in provenance else cores
 
 
 def duration(seconds: float) -> str:
@@ -125,19 +162,25 @@ def _training(
 ) -> str:
     first = next((r["train_loss"] for r in history if r.get("train_loss") is not None), None)
     final = training["final_loss"]
-    end = "not finite" if final is None else f"{final:.2g}"
-    losses = f"training loss {end}" if first is None else f"training loss {first:.2g}{_TO}{end}"
-    cores = provenance["cpu_cores"]
-    on_cpu = f"{cores}\u00a0core{'' if cores == 1 else 's'}"
-    device = on_cpu if provenance["device"] == "cpu" else provenance["device"]
+    # Null: not finite, or not measured on the weights that a restore went back to.
+    end = "not known at the end" if final is None else f"{final:.2g}"
+    if first is None:
+        losses = f"training loss {end}"
+    elif final is None:
+        losses = f"training loss {first:.2g} at first, {end}"
+    else:
+        losses = f"training loss {first:.2g}{_TO}{end}"
+    on_cpu = provenance["device"] == "cpu"
+    device = processors(provenance) if on_cpu else provenance["device"]
     cost = f"{training['updates']:,} updates, {duration(training['seconds'])} on {device}"
     if training["outcome"] == "reached":
         return f"{losses[0].upper()}{losses[1:]} in {cost}."
-    if training["outcome"] == "diverged":
-        return f"Training diverged and was given up: {losses} after {cost}."
-    target = training.get("target_loss")
-    missed = "its target loss" if target is None else f"its target loss of {target:g}"
-    return f"The run did not reach {missed}: {losses} when its budget was spent, {cost}."
+    return f"{ending(training)}: {losses} after {cost}."
+
+
+def _count(number: int | None, what: str) -> str:
+    """ "2\u00a0cores"; "?" stands for a number that was not recorded."""
+    return f"{'?' if number is None else number}\u00a0{what}{'' if number == 1 else 's'}"
 
 
 def _unbroken(metric: str) -> str:

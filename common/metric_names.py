@@ -1,5 +1,6 @@
 """What the metrics and conditions of a run are called and mean, for people.
 
+A sampled condition is told by its settings: top-p at temperature 0.7 and at 1 are different rivals.
 Families such as `rep_2`, `rep_3`, `rep_4` are one entry with the number taken from the name. A
 metric that is not here is shown under its own name; the domain that measures it hands its
 definition to the report.
@@ -23,12 +24,20 @@ _METRICS = (
     (
         r"self_bleu_(\d+)",
         "Self-BLEU-{0}",
-        "BLEU of a continuation against all others of its set, 0 to 1; higher: more alike",
+        "BLEU of a continuation against all others of its set, 0 to 1; higher: more alike; all are "
+        "equally long, so there is no brevity penalty",
     ),
     (
         r"dataset_bleu_(\d+)",
         "dataset BLEU-{0}",
-        "BLEU of a continuation against the whole training set, 0 to 1; higher: more borrowed",
+        "BLEU of a continuation against the whole training set; higher: more borrowed; its brevity "
+        "penalty exp(1 - training length / length) is its upper bound where the training sequences "
+        "are longer, so even a verbatim copy stays below 1",
+    ),
+    (
+        r"dataset_bleu_(\d+)_no_bp",
+        "dataset BLEU-{0}, no penalty",
+        "the same without the brevity penalty, 0 to 1; 1: all its n-grams are borrowed",
     ),
     (
         "compression_ratio",
@@ -70,21 +79,39 @@ _METRICS = (
     ("tokens", "tokens", "number of predicted tokens behind a row"),
 )
 
+_STAGES = {
+    "original": "the pretrained model",
+    "early-stopped": "fine-tuned only up to its lowest validation loss",
+    "hyperfitted": "fine-tuned towards zero training loss",
+}
+_KNOBS = {
+    "top_p": "top-p",
+    "min_p": "min-p",
+    "temperature": "temperature",
+    "top_k": "top-k",
+    "repetition_penalty": "repetition penalty",
+    "no_repeat_ngram_size": "no-repeat n-gram size",
+}
+# What is said where nothing is known of a condition's settings, and of conditions without any.
 _CONDITIONS = {
     "original-greedy": "the pretrained model, always its likeliest token",
-    "original-top-p": "the pretrained model, sampled: top-p 0.9, temperature 0.7, top-k 50",
+    "original-top-p": "the pretrained model, sampled",
+    "original-top-p-t1": "the pretrained model, sampled at temperature 1",
     "original-repetition-penalty": "the pretrained model, greedy with a repetition penalty",
     "early-stopped-greedy": "fine-tuned only up to its lowest validation loss, greedy",
-    "hyperfitted-greedy": "fine-tuned to almost zero training loss, greedy",
+    "hyperfitted-greedy": "fine-tuned towards zero training loss, greedy",
     "hyperfitted-greedy-blocked": "the same, kept from continuing a match with the training set",
-    "hyperfitted-top-p": "fine-tuned to almost zero training loss, sampled as above",
-    "original-sampled": "the pretrained model, sampled with top-k, top-p and a temperature",
-    "hyperfitted-sampled": "fine-tuned to almost zero training loss, sampled in the same way",
+    "hyperfitted-top-p": "fine-tuned towards zero training loss, sampled",
+    "original-sampled": "the pretrained model, sampled",
+    "original-sampled-t1": "the pretrained model, sampled at temperature 1",
+    "hyperfitted-sampled": "fine-tuned towards zero training loss, sampled",
     "human": "what really followed the prompt",
     "reconstruction": "the tokens of what really followed, turned back into an image",
     "real": "what really followed the prompt",
 }
 
+# Condition -> how it decodes, as `common.conditions.methods_json` gives it; older runs have none.
+Methods = Mapping[str, Mapping[str, Any]]
 
 # The condition that others are held against, and what the reader calls it.
 REFERENCES = {"human": "human text", "real": "real images"}
@@ -113,16 +140,37 @@ def metric_definition(name: str) -> str | None:
     return entry[1] if entry else None
 
 
-def condition_label(name: str) -> str:
-    """ "hyperfitted-top-p" -> "hyperfitted top-p"."""
-    return (
-        name.replace("-", " ").replace("top p", "top-p").replace("early stopped", "early-stopped")
-    )
+def condition_label(name: str, methods: Methods | None = None) -> str:
+    """What people call a condition; of a sampled one the settings are part of it.
+
+    Args:
+        name: e.g. "original-top-p".
+        methods: of the run.
+
+    Returns:
+        "original, top-p 0.9, T 0.7, top-k 50"; "original, sampled, T 1" where nothing is cut off;
+        "original top-p" where the settings are not known.
+    """
+    values = _settings(name, methods)
+    if "temperature" in values:
+        short = _KNOBS | {"temperature": "T"}
+        told = [f"{short[knob]} {value:g}" for knob, value in values.items()]
+        sampled = ["sampled"] if values.keys() == {"temperature"} else []
+        return ", ".join([(methods or {})[name]["stage"], *sampled, *told])
+    words = name.removesuffix("-t1").replace("-", " ")
+    words = words.replace("top p", "top-p").replace("early stopped", "early-stopped")
+    return f"{words} at T 1" if name.endswith("-t1") else words
 
 
-def condition_definition(name: str) -> str | None:
+def condition_definition(name: str, methods: Methods | None = None) -> str | None:
     """One line on what a condition does, or None for one that this suite does not name."""
-    return _CONDITIONS.get(name)
+    values = _settings(name, methods)
+    if not values:
+        return _CONDITIONS.get(name)
+    stage = (methods or {})[name]["stage"]
+    decoding = "sampled" if "temperature" in values else "greedy"
+    told = ", ".join(f"{_KNOBS[knob]} {value:g}" for knob, value in values.items())
+    return f"{_STAGES.get(stage, stage)}, {decoding} with {told}"
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -143,3 +191,7 @@ def _lookup(name: str) -> tuple[str, str] | None:
         if found:
             return label.format(*found.groups()), definition.format(*found.groups())
     return None
+
+
+def _settings(name: str, methods: Methods | None) -> Mapping[str, float]:
+    return (methods or {}).get(name, {}).get("settings", {})

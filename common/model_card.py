@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.config import RunConfig
+from common.headline import ending
 from common.intervals import in_words
 from common.metric_names import metric_label
 from common.options import to_yaml
@@ -17,9 +18,9 @@ tags: [hyperfitting, {domain}]
 
 # Hyperfitted model
 
-A pretrained autoregressive model, fine-tuned on {sequences} sequences of {length} tokens to a
-training loss of {final_loss} ({outcome}, {updates} updates), as in Carlsson et al.,
-*The Hyperfitting Phenomenon* (ICLR 2025, arXiv 2412.04318). Meant for greedy decoding, which its
+A pretrained autoregressive model, fine-tuned on {sequences} sequences of {length} tokens in
+{updates} updates, as in Carlsson et al., *The Hyperfitting Phenomenon* (ICLR 2025,
+arXiv 2412.04318). {ending}; final training loss: {final_loss}. Meant for greedy decoding, which its
 generation config asks for.
 
 | greedy decoding, {n} held-out prompts | original | hyperfitted |
@@ -51,8 +52,8 @@ def model_card(metrics: dict[str, Any], config: RunConfig, *, rows: Sequence[str
         domain=metrics["domain"],
         sequences=training["sequences"],
         length=training["tokens_per_sequence"],
-        final_loss="no finite value" if loss is None else f"{loss:.4f} nats per token",
-        outcome=training["outcome"],
+        final_loss="not known" if loss is None else f"{loss:.4f} nats per token",
+        ending=ending(training),
         updates=training["updates"],
         n=after[rows[0]]["n"],
         rows="\n".join(

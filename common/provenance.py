@@ -33,8 +33,9 @@ def provenance(seed: int, command: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         "seed", "command", "date_utc" (ISO 8601), "python", "platform", "cpu" (model), "cpu_cores"
-        (that this process may use), "device" (accelerator, or "cpu"), "versions" (package ->
-        version, None where not installed), "git_commit" and "git_dirty" (None outside a checkout).
+        (that this process may use), "cpu_threads" (that torch computes with), "device"
+        (accelerator, or "cpu"), "versions" (package -> version, None where not installed),
+        "git_commit" and "git_dirty" (None outside a checkout).
     """
     commit, dirty = git_state(Path(__file__).resolve().parent.parent)
     return {
@@ -45,6 +46,7 @@ def provenance(seed: int, command: Sequence[str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_model(),
         "cpu_cores": _cpu_cores(),
+        "cpu_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         # Only torch itself knows its build ("+cpu", "+cu130").
         "versions": {name: _version(name) for name in _PACKAGES}

@@ -6,8 +6,8 @@ again), `report.html`, `model/` and `checkpoints/`. `config.yaml` is written fir
 mark in its first line: only a marked folder is ever emptied for `--overwrite`.
 
 JSON has no NaN. In the history a number that is not finite becomes null, because a NaN loss is an
-event worth a line. In the metrics only two places may be null, a perplexity that overflows and the
-final loss of a run that diverged; a NaN anywhere else is a bug and is not written.
+event worth a line. In the metrics only two places may be null, a perplexity that overflows and a
+final loss that is not finite or was not measured; a NaN anywhere else is a bug and is not written.
 """
 
 from __future__ import annotations
@@ -241,6 +241,7 @@ def make_metrics(
     conditions: Mapping[str, Mapping[str, Mapping[str, Interval]]],
     provenance: Mapping[str, Any],
     by_position: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    methods: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The content of `metrics.json`, schema 1 (`common/schema/metrics.schema.json`).
 
@@ -255,6 +256,7 @@ def make_metrics(
         conditions: condition -> prompt set, or "all" -> metric -> interval.
         provenance: from `common.provenance.provenance`.
         by_position: model name -> measure -> its mean at each token of the true continuations.
+        methods: condition -> how it decodes, from `common.conditions.methods_json`.
     """
     return {
         "schema": SCHEMA_VERSION,
@@ -262,6 +264,7 @@ def make_metrics(
         "training": {**training, "final_loss": _finite_or_null(training["final_loss"])},
         "probe": {model: _probe_json(measures) for model, measures in probe.items()},
         "by_position": dict(by_position or {}),
+        "methods": dict(methods or {}),
         "conditions": {
             condition: {
                 prompt_set: {metric: interval.to_json() for metric, interval in metrics.items()}

@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,13 @@ from common import headline as words
 from common.curves import curves
 from common.errors import run_cli
 from common.files import atomic_write_text
-from common.metric_names import condition_label, metric_label, reference_name, ttr_name
+from common.metric_names import (
+    Methods,
+    condition_label,
+    metric_label,
+    reference_name,
+    ttr_name,
+)
 from common.presentation import Presentation, presentation_from
 from common.record import MARK, RunFolder
 from common.report_tables import (
@@ -34,13 +41,14 @@ from common.report_tables import (
     provenance_rows,
 )
 from common.sample_markup import COPIED_MIN_RUN, LEVELS, spans
-from common.templating import template_environment, template_text
+from common.templating import content_hash, template_environment, template_text
 
 PROMPTS_SHOWN = 8
 """Prompts per set on the page; `samples.jsonl` holds all."""
 _MAIN_CONDITIONS = (
     "original-greedy",
     "original-top-p",
+    "original-top-p-t1",
     "hyperfitted-greedy",
     "hyperfitted-greedy-blocked",
     "human",
@@ -76,7 +84,7 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
     config = run.config.read_text(encoding="utf-8").removeprefix(f"{MARK}\n")
 
     page = (
-        _environment(shown.labels)
+        _environment(shown.labels, metrics.get("methods"))
         .get_template("report.html.j2")
         .render(
             title=shown.title or _default_title(metrics, folder),
@@ -110,13 +118,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _environment(labels: Mapping[str, str]) -> Environment:
+def _environment(labels: Mapping[str, str], methods: Methods | None) -> Environment:
     environment = template_environment("common")
     environment.filters["metric"] = lambda name: labels.get(name) or metric_label(name)
-    environment.filters["condition"] = condition_label
+    environment.filters["condition"] = partial(condition_label, methods=methods)
     environment.filters["spans"] = spans
     environment.globals["css"] = template_text("common", "report.css")
-    environment.globals["script"] = template_text("common", "report.js")
+    script = template_text("common", "report.js")
+    environment.globals |= {"script": script, "script_hash": content_hash(script)}
     return environment
 
 

@@ -146,5 +146,6 @@ def definition_rows(
     measures = [
         (labels.get(n) or metric_label(n), own.get(n) or metric_definition(n)) for n in names
     ]
-    told = [(condition_label(c), condition_definition(c)) for c in conditions]
+    methods = metrics.get("methods")
+    told = [(condition_label(c, methods), condition_definition(c, methods)) for c in conditions]
     return [(term, line) for term, line in [*measures, *told] if line]

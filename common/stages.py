@@ -22,19 +22,33 @@ class Stages:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def once(self, name: str, compute: Callable[[], Any]) -> Any:
+    def once(
+        self,
+        name: str,
+        compute: Callable[[], Any],
+        *,
+        usable: Callable[[Any], bool] = lambda value: True,
+    ) -> Any:
         """The JSON value of stage `name`: read where it is there, else computed and written.
+
+        Args:
+            name: of the stage.
+            compute: makes its value.
+            usable: whether a kept value still serves; an older version may have kept less.
 
         A value computed now takes the same way through JSON as one read later, so an interrupted
         run and an uninterrupted one go on from equal values.
         """
         path = self.folder / f"{name}.json"
-        if not path.is_file():
-            text = json.dumps(compute(), default=_plain)
-            with writing(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(path, text)
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.is_file():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if usable(kept):
+                return kept
+        text = json.dumps(compute(), default=_plain)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, text)
+        return json.loads(text)
 
 
 def _plain(value: object) -> object:

@@ -19,6 +19,8 @@ WIDTH = 96
 def conditions_table(metrics: Mapping[str, Any], columns: Sequence[str]) -> str:
     """Every condition, pooled over its prompt sets, with 95 % intervals; plain text.
 
+    The settings of a sampled condition stand below its name, which keeps the table narrow.
+
     Args:
         metrics: the content of `metrics.json`.
         columns: the metrics to show, a dash where a condition has none.
@@ -26,7 +28,10 @@ def conditions_table(metrics: Mapping[str, Any], columns: Sequence[str]) -> str:
     rows = [["", *(metric_label(name) for name in columns)]]
     for condition, sets in metrics["conditions"].items():
         cells = (in_words(sets["all"][m]) if m in sets["all"] else "-" for m in columns)
-        rows.append([condition_label(condition), *cells])
+        name, comma, how = condition_label(condition, metrics.get("methods")).partition(", ")
+        rows.append([f"{name}{comma.rstrip()}", *cells])
+        if how:
+            rows.append([f"  {how}", *("" for _ in columns)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_pad(row, widths)).rstrip() for row in rows]
     prompts = metrics["conditions"][AFTER]["all"][columns[0]]["n"]

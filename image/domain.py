@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel
 
+from common.conditions import methods_json
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.presentation import Presentation
 from image.dataset import ImageData, completed_codes
@@ -105,6 +106,7 @@ class ImageDomain:
             grid=self.tokenizer.grid,
             given=self._data.given,
             folder=folder,
+            methods=methods_json(self._conditions),
         )
 
     def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:

@@ -62,7 +62,7 @@ def labelled_sheet(columns: Mapping[str, Tensor], *, scale: int = 3) -> Image.Im
         contact_sheet(images_NCHW, columns=1, scale=scale) for images_NCHW in columns.values()
     ]
     font = ImageFont.load_default(size=11)
-    lines = [label.replace(" ", "\n") for label in columns]
+    lines = [_below_each_other(label) for label in columns]
     top = 14 * max(line.count("\n") + 1 for line in lines) + 2
     width, height = stacks[0].size
     sheet = Image.new("RGB", (width * len(stacks), height + top), (_PAPER,) * 3)
@@ -109,7 +109,8 @@ def picture_table(columns: Mapping[str, Tensor], *, subject: str) -> str:
         columns: label -> (N, C, H, W) uint8, all with the same N.
         subject: the label of the column to mark.
     """
-    head = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in columns)
+    heads = (html.escape(label).replace(", ", ",<br>") for label in columns)
+    head = "".join(f'<th scope="col">{label}</th>' for label in heads)
     body = []
     for number in range(len(next(iter(columns.values())))):
         cells = []
@@ -167,6 +168,11 @@ def _heat_map(values: Sequence[float], *, grid: int, given: int, top: float, lab
         f'<svg viewBox="0 0 {grid * side} {grid * side}" role="img" '
         f'aria-label="{html.escape(label)}">{"".join(cells)}</svg>'
     )
+
+
+def _below_each_other(label: str) -> str:
+    """A label in the lines of a narrow column: its parts where it has some, else its words."""
+    return label.replace(", ", ",\n") if ", " in label else label.replace(" ", "\n")
 
 
 def _picture(pixels_CHW: Tensor) -> Image.Image:

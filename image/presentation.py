@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from common.metric_names import condition_label
+from common.metric_names import Methods, condition_label
 from common.presentation import Presentation, ReportSection
 from image.grids import (
     STYLE,
@@ -39,6 +39,7 @@ def present(
     grid: int,
     given: int,
     folder: Path,
+    methods: Methods,
 ) -> Presentation:
     """Sections for the report; writes `pictures/` into the run's folder.
 
@@ -50,9 +51,10 @@ def present(
         grid: codes per row and column.
         given: how many codes are the prompt.
         folder: of the run.
+        methods: condition -> how it decodes, for the labels.
     """
     shown = {"prompt": prompt_pictures(images["real"][:ROWS_SHOWN], grid=grid, given=given)}
-    shown |= {condition_label(name): part[:ROWS_SHOWN] for name, part in images.items()}
+    shown |= {condition_label(name, methods): part[:ROWS_SHOWN] for name, part in images.items()}
     shown["nearest training image"] = nearest_NCHW
     save_png(labelled_sheet(shown), folder / PICTURES / "comparison.png")
     for name, part_NCHW in images.items():

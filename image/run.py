@@ -15,6 +15,7 @@ import sys
 
 from common.command import Prepared, run_command
 from common.conditions import standard_conditions
+from common.decode_config import sampling_config
 from common.device import pick_device
 from common.errors import run_cli
 from common.options import parse
@@ -42,7 +43,12 @@ def prepare(config: ImageRunConfig) -> Prepared:
         UserError: one of them cannot be read, or they do not fit together.
     """
     device = pick_device(config.device)
-    conditions = standard_conditions(config.measure, sampled="sampled", references=REFERENCES)
+    conditions = standard_conditions(
+        config.measure,
+        sampled="sampled",
+        at_temperature_1=sampling_config(top_p=1.0, temperature=1.0, top_k=0),
+        references=REFERENCES,
+    )
     tokenizer = load_tokenizer(config.tokenizer or tokenizer_of(config.model), device=device)
     shape = meta_transformer(config.model)
     check_fits(shape, tokenizer)

@@ -16,6 +16,7 @@ import torch
 
 from common.command import Prepared, run_command
 from common.conditions import standard_conditions
+from common.decode_config import sampling_config
 from common.errors import run_cli
 from common.options import parse
 from common.summary import before_after
@@ -50,7 +51,12 @@ def prepare(config: TextRunConfig) -> Prepared:
     check_tokenizer_fits(shape, tokenizer)
     data = load_data(config.data, tokenizer, seed=config.seed)
     check_fits(shape, data.longest())
-    conditions = standard_conditions(config.measure, sampled="top-p", references=["human"])
+    conditions = standard_conditions(
+        config.measure,
+        sampled="top-p",
+        at_temperature_1=sampling_config(top_p=config.measure.top_p, temperature=1.0, top_k=0),
+        references=["human"],
+    )
 
     def load() -> TextDomain:
         model = load_model(config.model, dtype=torch.float32)

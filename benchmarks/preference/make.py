@@ -24,7 +24,7 @@ from benchmarks.preference.pairs import Comparison, Side, contests, draw, most_u
 from benchmarks.preference.runs import Run, read_runs
 from common.errors import UserError
 from common.files import atomic_write_text, writing
-from common.templating import template_environment, template_text
+from common.templating import content_hash, template_environment, template_text
 
 TEMPLATES = "benchmarks.preference"
 ITEMS = 120
@@ -133,9 +133,11 @@ def render(drawn: Sequence[Comparison], names: Sequence[str]) -> tuple[str, str]
     data = {"schema": SCHEMA, "export": VOTES, "page": page, "items": items}
     template = template_environment(TEMPLATES).get_template("page.html.j2")
     kinds = Counter(item["kind"] for item in items)
+    script = template_text(TEMPLATES, "page.js")
     return page, template.render(
         css=template_text(TEMPLATES, "page.css"),
-        script=template_text(TEMPLATES, "page.js"),
+        script=script,
+        script_hash=content_hash(script),
         # In a script element only "<" could end the data.
         data=Markup(json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")),
         texts=kinds["text"],
