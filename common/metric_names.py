@@ -36,7 +36,7 @@ _METRICS = (
     ),
     (
         r"dataset_bleu_(\d+)_no_bp",
-        "dataset BLEU-{0}, no penalty",
+        "dataset BLEU-{0}, no BP",
         "the same without the brevity penalty, 0 to 1; 1: all its n-grams are borrowed",
     ),
     (

@@ -90,6 +90,23 @@ def test_only_equal_decoding_is_taken_from_the_samples(run: FinishedRun) -> None
     np.testing.assert_array_equal(made, again)
 
 
+def test_a_condition_that_an_older_run_lacks_is_generated(folder: Path, tmp_path: Path) -> None:
+    method = sampling_config(top_p=0.9, temperature=1.0, top_k=0)
+    new = FinishedRun.open(folder)
+    assert new.condition_of("original", method) == "original-top-p-t1"
+    older = copied(folder, tmp_path)
+    metrics = json.loads((older / "metrics.json").read_text(encoding="utf-8"))
+    del metrics["conditions"]["original-top-p-t1"], metrics["methods"]
+    (older / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    rows = (older / "samples.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = "".join(row for row in rows if json.loads(row)["condition"] != "original-top-p-t1")
+    (older / "samples.jsonl").write_text(kept, encoding="utf-8")
+    old = FinishedRun.open(older)
+    assert old.condition_of("original", method) is None
+    made = old.continuations("original", method)
+    np.testing.assert_array_equal(made, new.sampled("original-top-p-t1"))
+
+
 def test_scores_are_those_of_the_run(run: FinishedRun) -> None:
     texts = run.sampled("hyperfitted-greedy")
     assert run.score("x", texts, judge=True) == run.measured("hyperfitted-greedy")

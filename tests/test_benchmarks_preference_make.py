@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -105,6 +106,41 @@ def test_the_page_is_blind_and_loads_nothing(text_run: Path, tmp_path: Path) -> 
     assert not re.search(r"https?://|src=|href=|@import|url\(", html)
     assert "default-src 'none'" in html
     assert html.count("</script>") == 2  # the one in the prompts is escaped
+
+
+def test_the_page_runs_its_own_script_alone(text_run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert make(page, text_run) == 0
+    html = page.read_text(encoding="utf-8")
+    (own,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    assert f"; script-src 'sha256-{digest}';" in policy
+    assert not re.search(r"\son\w+=", html.replace(own, ""))  # an attribute would not run
+
+
+def test_a_sampled_contender_is_told_by_its_settings(tmp_path: Path) -> None:
+    conditions = ("original-greedy", "original-top-p", "original-top-p-t1")
+    runs = [
+        write_run(tmp_path / f"run{seed}", text_samples(conditions), seed=seed) for seed in (0, 1)
+    ]
+    baseline, plain = {"top_p": 0.9, "temperature": 0.7, "top_k": 50}, {"temperature": 1.0}
+    methods = {
+        name: {"stage": "original", "blocked": False, "settings": settings}
+        for name, settings in zip(conditions, ({}, baseline, plain), strict=True)
+    }
+    # The other repeat is older: it has the same contenders and does not say how they decode.
+    metrics = {"schema": 1, "domain": "text", "methods": methods}
+    (runs[1] / "metrics.json").write_text(json.dumps(metrics))
+    page = tmp_path / "page.html"
+    assert make(page, *runs) == 0
+    labels = {item["subject_condition"]: item["subject"] for item in key_of(page)["items"].values()}
+    assert labels == {
+        "original-greedy": "original-greedy",
+        "original-top-p": "original, top-p 0.9, T 0.7, top-k 50",
+        "original-top-p-t1": "original, sampled, T 1",
+    }
+    assert len({item["subject"] for item in key_of(page)["items"].values()}) == 3
 
 
 def test_line_breaks_do_not_tell_the_sides_apart(tmp_path: Path) -> None:

@@ -323,6 +323,7 @@ def test_titles_and_sentences_cannot_break_the_page(
     path.write_text(path.read_text().replace("Imaginary 2", "<script>|*"))
     call(results)
     files = made(results)
+    assert "default-src 'none'" in files["report.html"] and "script-src" not in files["report.html"]
     assert "<script>" not in files["report.html"] and "&lt;script&gt;|*" in files["report.html"]
     assert "<script>" not in files["REPORT.md"] and "\\|\\*" in files["REPORT.md"]
 
@@ -352,6 +353,10 @@ def test_what_made_the_cells_is_told_without_hiding_doubt() -> None:
     )
     assert commit_of({}) == "unknown"
     assert device_of({"device": "NVIDIA X"}) == "NVIDIA X"
+    cpu = {"device": "cpu", "cpu": "Some CPU", "cpu_cores": 2}
+    assert device_of(cpu) == "2 cores of Some CPU"  # before threads were recorded
+    assert device_of(cpu | {"cpu_threads": 1}) == "1 thread of 2 cores of Some CPU"
+    assert device_of({"device": "cpu"}) == "? cores of a CPU"
 
 
 def test_without_results_the_headline_says_so() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.seeds import COLUMNS, load, main, summarise
+from benchmarks.seeds import COLUMNS, load, main, summarise, table
 from common.errors import UserError, run_cli
 
 CONDITIONS = ("original-greedy", "hyperfitted-greedy", "hyperfitted-greedy-blocked")
@@ -71,7 +71,7 @@ def test_ratios_are_taken_within_a_run(tmp_path: Path, capsys: pytest.CaptureFix
     out = tmp_path / "summary.json"
     assert main([*map(str, folders), "--out", str(out)]) == 0
     assert json.loads(out.read_text())["ratios"] == summary["ratios"]
-    assert "| hyperfitted-greedy | 0.600 [0.600, 0.600]" in capsys.readouterr().out
+    assert "| hyperfitted greedy | 0.600 [0.600, 0.600]" in capsys.readouterr().out
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path: Path) -> None:
@@ -109,3 +109,34 @@ def test_domains_are_not_mixed(tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match="one domain"):
         load(folders)
+
+
+def change(folder: Path, edit: Any) -> None:
+    path = folder / "metrics.json"
+    metrics = json.loads(path.read_text())
+    edit(metrics)
+    path.write_text(json.dumps(metrics))
+
+
+def test_older_and_newer_runs_are_compared_on_what_both_measured(tmp_path: Path) -> None:
+    old, new = (write_run(tmp_path / str(s), s, ttr=(0.2, 0.6, 0.6)) for s in (0, 1))
+
+    def add(metrics: dict[str, Any]) -> None:
+        metrics["conditions"]["original-top-p-t1"] = metrics["conditions"]["original-greedy"]
+        settings = {"top_p": 0.9, "temperature": 1.0}
+        method = {"stage": "original", "blocked": False, "settings": settings}
+        metrics["methods"] = {"original-top-p-t1": method}
+
+    change(new, add)
+    for order in ([old, new], [new, old]):
+        assert list(summarise(load(order))["conditions"]) == list(CONDITIONS)
+    told = table(summarise(load([new])))
+    assert "| original, top-p 0.9, T 1 | 0.200 [0.200, 0.200]" in told
+
+
+def test_an_unknown_final_loss_is_left_out(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / str(s), s, ttr=(0.2, 0.6, 0.6)) for s in (0, 1)]
+    change(runs[1], lambda metrics: metrics["training"].update(final_loss=None))
+    summary = summarise(load(runs))
+    assert "final_loss" not in summary["training"] and "updates" in summary["training"]
+    assert "training final_loss" not in table(summary)

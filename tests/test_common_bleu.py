@@ -15,7 +15,11 @@ def random_batch(seed: int, sequences: int, alphabet: int, low: int, high: int) 
 
 
 def sacrebleu_scores(
-    texts: list[np.ndarray], references: list[list[np.ndarray]], n: int
+    texts: list[np.ndarray],
+    references: list[list[np.ndarray]],
+    n: int,
+    *,
+    brevity_penalty: bool = True,
 ) -> list[float]:
     def words(ids: np.ndarray) -> str:
         return " ".join(map(str, ids.tolist()))
@@ -27,10 +31,11 @@ def sacrebleu_scores(
         max_ngram_order=n,
         effective_order=True,
     )
-    return [
-        bleu.sentence_score(words(text), [words(one) for one in refs]).score / 100
+    found = [
+        bleu.sentence_score(words(text), [words(one) for one in refs])
         for text, refs in zip(texts, references, strict=True)
     ]
+    return [one.score / (100 if brevity_penalty else 100 * one.bp) for one in found]
 
 
 @pytest.mark.parametrize("n", [2, 4])
@@ -42,6 +47,20 @@ def test_dataset_bleu_against_sacrebleu(alphabet: int, n: int) -> None:
     expected = sacrebleu_scores(texts, [training] * len(texts), n)
     assert expected[-1] == 0.0 and max(expected) > 0.1
     np.testing.assert_allclose(dataset_bleu(texts, training, n), expected, atol=1e-12)
+    free = sacrebleu_scores(texts, [training] * len(texts), n, brevity_penalty=False)
+    assert any(more > less for more, less in zip(free, expected, strict=True))
+    ours = dataset_bleu(texts, training, n, brevity_penalty=False)
+    np.testing.assert_allclose(ours, free, atol=1e-12)
+
+
+@pytest.mark.parametrize(("tokens", "bound"), [(96, 0.189), (224, 0.867)])
+def test_a_verbatim_part_of_a_longer_text_reaches_1_without_the_penalty_alone(
+    tokens: int, bound: float
+) -> None:
+    training = [np.random.default_rng(seed).integers(500, size=256) for seed in range(4)]
+    copy = training[2][20 : 20 + tokens]
+    assert dataset_bleu([copy], training)[0] == pytest.approx(bound, abs=5e-4)
+    np.testing.assert_allclose(dataset_bleu([copy], training, brevity_penalty=False), 1.0)
 
 
 @pytest.mark.parametrize("n", [1, 4])
@@ -73,7 +92,11 @@ def test_references_serve_many_batches_and_empty_texts_score_zero() -> None:
     references = References(training, 3)
     for seed in (5, 6):
         texts = random_batch(seed, 4, 5, 1, 20)
-        np.testing.assert_array_equal(references.bleu(texts), dataset_bleu(texts, training, 3))
+        found = references.bleu(texts)
+        np.testing.assert_array_equal(found.bleu_P, dataset_bleu(texts, training, 3))
+        without = dataset_bleu(texts, training, 3, brevity_penalty=False)
+        np.testing.assert_array_equal(found.without_penalty_P, without)
     empty = np.zeros(0, np.int64)
-    assert references.bleu([empty, training[0]])[0] == 0.0
+    found = references.bleu([empty, training[0]])
+    assert found.bleu_P[0] == found.without_penalty_P[0] == 0.0
     assert self_bleu([empty, training[0]]).tolist() == [0.0, 0.0]

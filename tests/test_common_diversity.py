@@ -101,6 +101,7 @@ def test_metrics_are_the_single_measures_with_intervals() -> None:
         "rep_4": [repetition(text, 4) for text in texts],
         "self_bleu_4": self_bleu(texts),
         "dataset_bleu_4": dataset_bleu(texts, training),
+        "dataset_bleu_4_no_bp": dataset_bleu(texts, training, brevity_penalty=False),
         "compression_ratio": [compression_ratio(text) for text in texts],
         "overlap_tokens": longest,
         "overlap_over_10": [n > 10 for n in longest],

@@ -362,7 +362,13 @@ def test_larger_budget_measures_the_new_weights(tmp_path: Path) -> None:
     validate(first)
     with pytest.raises(UserError, match=r"budget_exhausted.*max_epochs"):
         require_success(first, replace(CONFIG, schedule=short))
+    # As an older version left it, which had fewer conditions: measured again.
+    kept = tmp_path / "run" / "checkpoints" / "stages" / "original-0.json"
+    stage = json.loads(kept.read_text(encoding="utf-8"))
+    del stage["continuations"]["original-greedy"]
+    kept.write_text(json.dumps(stage), encoding="utf-8")
     longer = run(tmp_path / "run", schedule=replace(short, max_epochs=40), resume=True)
+    assert first["conditions"]["original-greedy"] == longer["conditions"]["original-greedy"]
     assert (first["training"]["updates"], longer["training"]["updates"]) == (40, 80)
     losses = [m["probe"]["hyperfitted"]["loss_nats"] for m in (first, longer)]
     assert losses[0] != losses[1]
@@ -396,6 +402,16 @@ def test_divergence_is_reported_with_everything_written(
     assert (tmp_path / "run" / "report.html").exists()
     with pytest.raises(UserError, match="diverged"):
         require_success(metrics, CONFIG)
+
+
+def test_a_fixed_run_that_diverged_is_not_asked_for_a_target() -> None:
+    config = replace(CONFIG, schedule=ScheduleConfig(mode="fixed", fixed_updates=9))
+    training = {"outcome": "diverged", "message": "the loss became nan"}
+    with pytest.raises(UserError) as error:
+        require_success({"training": training}, config)
+    assert "fixed number of updates" in str(error.value) and "target" not in str(error.value)
+    for outcome in ("reached", "budget_exhausted", "diversity_stopped"):
+        require_success({"training": training | {"outcome": outcome}}, config)
 
 
 def test_fixed_mode_has_no_target_to_miss(tmp_path: Path) -> None:
@@ -464,7 +480,9 @@ def test_a_second_run_reads_what_the_first_measured_on_the_original(
     assert len(list((tmp_path / "shared").iterdir())) == 2
 
 
-@pytest.mark.parametrize("changed", ["weights", "prompts", "references", "blocker", "batch"])
+@pytest.mark.parametrize(
+    "changed", ["weights", "prompts", "references", "blocker", "batch", "conditions"]
+)
 def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
     accelerator = make_accelerator(pick_device("cpu"), "fp32")
 
@@ -479,7 +497,8 @@ def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
 
         def conditions(self) -> list[Condition]:
             greedy, *others = super().conditions()
-            return [replace(greedy, blocked=changed == "blocker"), *others]
+            more = [replace(greedy, name="original-more")] if changed == "conditions" else []
+            return [replace(greedy, blocked=changed == "blocker"), *more, *others]
 
     def key(domain: Walks, measure: MeasureConfig = CONFIG.measure) -> str:
         return original_key(domain, measure, seed=0, accelerator=accelerator)

@@ -23,6 +23,7 @@ def test_versions_seed_date_and_command_are_recorded() -> None:
     assert record["command"] == ["text/run.py", "--out", "runs/x"]
     assert datetime.fromisoformat(record["date_utc"]).utcoffset() == timedelta(0)
     assert 1 <= record["cpu_cores"] <= (os.cpu_count() or 1)
+    assert record["cpu_threads"] == torch.get_num_threads()
     assert record["cpu"]
     json.dumps(record, allow_nan=False)
 
@@ -85,3 +86,10 @@ def test_without_git_or_checkout_nothing_is_raised(
     assert git_state(tmp_path) == (None, None)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state(checkout) == (None, None)
+
+
+def test_threads_and_cores_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    record = provenance(0, [])
+    assert (record["cpu_cores"], record["cpu_threads"]) == (3, 2)

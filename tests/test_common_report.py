@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 import shutil
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+import common.record
 from common.errors import UserError
 from common.intervals import Interval
 from common.metric_names import in_order, metric_definition, metric_label
@@ -19,10 +25,17 @@ from common.record import RunFolder, make_metrics
 from common.report import PROMPTS_SHOWN, build_report, main
 from common.sample_markup import repetition_scores
 
+SCHEMA = Path(common.record.__file__).parent / "schema" / "metrics.schema.json"
 HOSTILE = '<script>alert("x")</script> & <b>'
 
 
-def fake_run(path: Path, *, prompts: int = 2, **training: Any) -> RunFolder:
+METHODS = {
+    "original-top-p": {"top_p": 0.8, "temperature": 0.6, "top_k": 40},
+    "original-top-p-t1": {"top_p": 0.8, "temperature": 1.0},
+}
+
+
+def fake_run(path: Path, *, prompts: int = 2, methods: bool = False, **training: Any) -> RunFolder:
     run = RunFolder.create(path, config_yaml=f"seed: 0\nnote: '{HOSTILE}'\n")
     for update in range(1, 41):
         run.append_history(
@@ -47,6 +60,8 @@ def fake_run(path: Path, *, prompts: int = 2, **training: Any) -> RunFolder:
         "hyperfitted-greedy": 0.612,
         "human": 0.743,
     }
+    if methods:
+        ttr["original-top-p-t1"] = 0.7
     run.write_metrics(
         make_metrics(
             domain="text",
@@ -77,6 +92,12 @@ def fake_run(path: Path, *, prompts: int = 2, **training: Any) -> RunFolder:
                 for condition, value in ttr.items()
             },
             provenance=provenance(3, ["text/run.py", HOSTILE]),
+            methods={
+                name: {"stage": "original", "blocked": False, "settings": settings}
+                for name, settings in METHODS.items()
+            }
+            if methods
+            else None,
         )
     )
     pieces = [" one", " two", " three", " four", HOSTILE, " one", " two", " three", " four"]
@@ -179,6 +200,68 @@ def test_the_page_loads_nothing(run: RunFolder) -> None:
     assert not re.search(r"url\(|@import|fetch\(|https?://(?!www\.w3\.org/2000/svg)", html)
     policies = [a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a]
     assert len(policies) == 1 and str(policies[0]).startswith("default-src 'none'")
+
+
+def inline_scripts(html: str) -> list[str]:
+    return re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+
+
+def allowed_scripts(html: str) -> list[str]:
+    """Sources that the page's content policy allows scripts from."""
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    directives = {name: rest for name, *rest in map(str.split, policy.split(";"))}
+    assert directives["default-src"] == directives["form-action"] == ["'none'"]
+    assert directives["base-uri"] == ["'none'"] and "script-src-elem" not in directives
+    return directives["script-src"]
+
+
+def source_of(script: str) -> str:
+    """How a policy names a script, by the hash of its text (CSP level 3, section 2.3.1)."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def test_a_foreign_report_json_runs_no_script(run: RunFolder) -> None:
+    markup = (
+        "<script>document.title = 'mine'</script><script>1</script>"
+        "<img src='x' onerror='document.title = 1'><p onclick='alert()'>"
+    )
+    section = ReportSection(heading="Pictures", html=markup)
+    (run.path / "report.json").write_text(json.dumps(asdict(Presentation(sections=[section]))))
+    html = build_report(run.path).read_text(encoding="utf-8")
+    assert markup in html  # the policy is what stops it
+    *foreign, own = inline_scripts(html)
+    assert len(foreign) == 2 and "querySelectorAll" in own
+    # One hash and nothing else: no 'unsafe-inline', no 'unsafe-hashes' (handlers), no address.
+    assert allowed_scripts(html) == [source_of(own)]
+    assert not {source_of(script) for script in foreign} & set(allowed_scripts(html))
+    assert not re.search(r"\son\w+=", html.replace(markup, ""))  # we need no handlers
+
+
+def test_labels_and_definitions_tell_the_settings_of_the_run(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "x", methods=True)
+    build_report(run.path, Presentation())
+    assert main([str(run.path)]) == 0  # from the folder alone
+    html = run.report.read_text(encoding="utf-8")
+    page = Page(html)
+    assert (
+        "original, <small>top-p 0.8, T 0.6, top-k 40</small></th>" in html
+        and "original, <small>top-p 0.8, T 1</small></th>" in html
+    )
+    assert '<h4>original, top-p 0.8, T 1<span class="facts">' in html
+    assert "the pretrained model, sampled with top-p 0.8, temperature 0.6, top-k 40" in page.text
+    assert "(original, top-p 0.8, T 1)" in page.text  # the strongest control
+    jsonschema.validate(run.read_metrics(), json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def test_an_older_run_is_told_by_its_names(run: RunFolder) -> None:
+    metrics = run.read_metrics()
+    del metrics["methods"], metrics["provenance"]["cpu_threads"]
+    run.metrics.write_text(json.dumps(metrics))
+    jsonschema.validate(metrics, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    text = Page(build_report(run.path).read_text(encoding="utf-8")).text
+    assert "original top-p" in text and "top-p 0.9" not in text and "top-k" not in text
+    assert "the pretrained model, sampled" in text
 
 
 def test_both_colour_schemes_define_the_same_variables(run: RunFolder) -> None:

@@ -37,3 +37,11 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
         stages.once("original-0", lambda: object())
     assert list(tmp_path.iterdir()) == []
     assert stages.once("original-0", lambda: 3) == 3
+
+
+def test_a_kept_value_that_does_not_serve_is_computed_again(tmp_path: Path) -> None:
+    stages = Stages(tmp_path)
+    assert stages.once("original-0", lambda: ["a"]) == ["a"]
+    wanted = ["a", "b"]
+    assert stages.once("original-0", lambda: wanted, usable=lambda kept: "b" in kept) == wanted
+    assert stages.once("original-0", lambda: 1 / 0, usable=lambda kept: "b" in kept) == wanted

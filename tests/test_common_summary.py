@@ -64,3 +64,18 @@ def test_long_texts_are_wrapped() -> None:
     samples = [sample(c, "f", 0, words) for c in ("original-greedy", "hyperfitted-greedy")]
     lines = before_after(samples).splitlines()
     assert max(map(len, lines)) <= 96 and len(lines) > 10
+
+
+def test_settings_of_a_sampled_condition_stand_below_its_name() -> None:
+    settings = {"top_p": 0.9, "temperature": 0.7, "top_k": 50}
+    metrics = {
+        "methods": {"original-top-p": {"stage": "original", "settings": settings}},
+        "conditions": {
+            "original-top-p": scores(0.25, 0.5, 0.1),
+            "hyperfitted-greedy-blocked": scores(0.625, 0.125, 0.2),
+            "hyperfitted-greedy": scores(0.625, 0.125, 0.2),
+        },
+    }
+    _, name, below, *_ = conditions_table(metrics, ("ttr_96",)).splitlines()
+    assert name == "original,                     0.250 [0.150, 0.350]"
+    assert below == "  top-p 0.9, T 0.7, top-k 50"

@@ -85,6 +85,19 @@ def test_picture_table_holds_the_pixels_and_escapes_labels() -> None:
         assert np.array_equal(pixels, columns[label][row].permute(1, 2, 0).numpy())
 
 
+def test_a_label_of_several_parts_takes_a_line_for_each() -> None:
+    label = "original, top-p 0.9, T 0.7, top-k 50"
+    page = picture_table({label: noise(1)}, subject="none")
+    assert ">original,<br>top-p 0.9,<br>T 0.7,<br>top-k 50</th>" in page
+    assert f'alt="{label}, image 1"' in page
+
+    def height(label: str) -> int:
+        return labelled_sheet({label: noise(1)}, scale=1).size[1]
+
+    line = height("a b") - height("a")
+    assert height(label) - height("a") == 3 * line
+
+
 def test_heat_maps_share_one_scale_and_leave_the_prompt_empty() -> None:
     page = heat_maps(
         {"before": [2.0, 4.0], "after": [0.0, 1.0]}, grid=2, given=2, unit="nats", top=4.0

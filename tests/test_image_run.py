@@ -28,6 +28,7 @@ SCHEMA = Path(common.record.__file__).parent / "schema" / "metrics.schema.json"
 CONDITIONS = [
     "original-greedy",
     "original-sampled",
+    "original-sampled-t1",
     "original-repetition-penalty",
     "early-stopped-greedy",
     "hyperfitted-greedy",
@@ -115,8 +116,11 @@ def test_pictures_show_prompt_truth_and_nearest_training_image(finished: Path) -
     page = (finished / "report.html").read_text(encoding="utf-8")
     for label in ("prompt", "hyperfitted greedy", "real", "nearest training image"):
         assert f">{label}</th>" in page
-    # 12 prompts in 11 columns.
-    assert page.count("data:image/png;base64,") == 12 * 11
+    # Of both sampled conditions, in the head of the pictures; a part to a line.
+    assert ">original,<br>top-p 0.9,<br>T 0.7,<br>top-k 50</th>" in page
+    assert ">original,<br>sampled,<br>T 1</th>" in page
+    # 12 prompts in 12 columns.
+    assert page.count("data:image/png;base64,") == 12 * 12
     assert "FID-24 [cifar-net]" in page and "Entropy over the image" in page
     assert "https://" not in page.split("<pre")[0]
     names = {path.name for path in (finished / "pictures").iterdir()}

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from common.conditions import standard_conditions
 from common.config import MeasureConfig
-from common.decode_config import NEUTRAL, greedy_config
+from common.decode_config import NEUTRAL, greedy_config, sampling_config
 from common.domain import Condition
 from common.errors import UserError
 from text.config import CorpusConfig
@@ -21,7 +21,12 @@ from text.model import load_model, load_tokenizer
 
 
 def conditions_of(measure: MeasureConfig) -> list[Condition]:
-    return standard_conditions(measure, sampled="top-p", references=["human"])
+    return standard_conditions(
+        measure,
+        sampled="top-p",
+        at_temperature_1=sampling_config(top_p=measure.top_p, temperature=1.0, top_k=0),
+        references=["human"],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,7 @@ def test_conditions_take_their_options() -> None:
     assert list(conditions) == [
         "original-greedy",
         "original-top-p",
+        "original-top-p-t1",
         "original-repetition-penalty",
         "early-stopped-greedy",
         "hyperfitted-greedy",

@@ -32,6 +32,7 @@ from text.run import main
 CONDITIONS = {
     "original-greedy",
     "original-top-p",
+    "original-top-p-t1",
     "original-repetition-penalty",
     "early-stopped-greedy",
     "hyperfitted-greedy",

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.preference.runs import REFERENCE, Prompt, Run, differ_in_seed_alone
 from common.errors import UserError
-from common.metric_names import REFERENCES
+from common.metric_names import REFERENCES, Methods, condition_label
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Side:
     Attributes:
         run: where its continuations are.
         condition: their name there.
-        label: its name in the scores: the condition, with the run where runs are told apart.
+        label: its name in the scores: the condition, of a sampled one with its settings, and the
+            run where runs are told apart.
     """
 
     run: Run
@@ -129,7 +130,10 @@ def contests(runs: Sequence[Run], pairs: str | None) -> list[Contest]:
     def side(run: Run, condition: str) -> Side:
         # What people wrote or photographed is the same contender in every run.
         plain = run.domain not in apart or condition in REFERENCES
-        return Side(run, condition, condition if plain else f"{condition}@{run.name}")
+        # Repeats of one configuration decode alike; an older one may not have recorded how.
+        alike = [run] if run.domain in apart else [one for one in runs if one.domain == run.domain]
+        name = next((_sampled(condition, one.methods) for one in alike if one.methods), condition)
+        return Side(run, condition, name if plain else f"{name}@{run.name}")
 
     return [Contest(side(*first), side(*second)) for first, second in found]
 
@@ -195,6 +199,12 @@ def _text(contest: Contest, prompt: Prompt) -> tuple[str, str]:
 
 def _what_was_asked(samples: dict[Prompt, dict[str, Any]]) -> dict[Prompt, tuple[str, int]]:
     return {prompt: (s["prompt"], len(s["tokens"])) for prompt, s in samples.items()}
+
+
+def _sampled(condition: str, methods: Methods) -> str:
+    """The label of a sampled condition, which tells its settings; the name of any other."""
+    sampled = "temperature" in methods.get(condition, {}).get("settings", {})
+    return condition_label(condition, methods) if sampled else condition
 
 
 def _resolve(runs: Sequence[Run], pair: str) -> list[tuple[tuple[Run, str], tuple[Run, str]]]:

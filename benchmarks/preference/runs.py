@@ -11,6 +11,7 @@ import yaml
 
 from benchmarks.seeds import MAY_DIFFER
 from common.errors import UserError
+from common.metric_names import Methods
 from common.record import RunFolder
 
 REFERENCE = {"text": "human", "image": "reconstruction"}
@@ -33,6 +34,7 @@ class Run:
         domain: "text" or "image".
         config: its configuration without what may differ between repeats.
         samples: condition -> prompt -> record of `samples.jsonl`.
+        methods: condition -> how it decodes, of `metrics.json`; empty in older runs.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Run:
     domain: str
     config: dict[str, Any]
     samples: dict[str, dict[Prompt, dict[str, Any]]]
+    methods: Methods
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
@@ -67,7 +70,8 @@ def differ_in_seed_alone(runs: Sequence[Run]) -> bool:
 
 def _read(path: Path, *, name: str) -> Run:
     folder = RunFolder(path)
-    domain = folder.read_metrics()["domain"]
+    metrics = folder.read_metrics()
+    domain = metrics["domain"]
     if domain not in REFERENCE:
         raise UserError(
             expected=f"a run of {' or '.join(REFERENCE)}",
@@ -89,4 +93,4 @@ def _read(path: Path, *, name: str) -> Run:
             prompt = record["prompt_set"], record["prompt_index"]
             samples.setdefault(record["condition"], {})[prompt] = record
     kept = {key: value for key, value in config.items() if key not in MAY_DIFFER}
-    return Run(name, folder, domain, kept, samples)
+    return Run(name, folder, domain, kept, samples, metrics.get("methods", {}))
