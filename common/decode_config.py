@@ -133,7 +133,7 @@ def set_values(method: GenerationConfig) -> dict[str, float]:
 
     Sampling always tells its temperature; plain greedy decoding has nothing to tell.
     """
-    values = {name: getattr(method, name) for name in _TOLD}
+    values: dict[str, Any] = {name: getattr(method, name) for name in _TOLD}
     return {
         name: value
         for name, value in values.items()

@@ -63,7 +63,9 @@ def labelled_sheet(columns: Mapping[str, Tensor], *, scale: int = 3) -> Image.Im
     ]
     font = ImageFont.load_default(size=11)
     lines = [_below_each_other(label) for label in columns]
-    top = 14 * max(line.count("\n") + 1 for line in lines) + 2
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    boxes = [measure.multiline_textbbox((0, 0), line, font, anchor="md") for line in lines]
+    top = math.ceil(max(-box[1] for box in boxes)) + 6
     width, height = stacks[0].size
     sheet = Image.new("RGB", (width * len(stacks), height + top), (_PAPER,) * 3)
     draw = ImageDraw.Draw(sheet)

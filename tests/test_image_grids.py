@@ -94,6 +94,9 @@ def test_a_label_of_several_parts_takes_a_line_for_each() -> None:
     def height(label: str) -> int:
         return labelled_sheet({label: noise(1)}, scale=1).size[1]
 
+    sheet = np.asarray(labelled_sheet({label: noise(1)}, scale=1))
+    assert (sheet[:3] == 255).all()  # the first line is not cut off
+
     line = height("a b") - height("a")
     assert height(label) - height("a") == 3 * line
 
