@@ -133,13 +133,10 @@ def set_values(method: GenerationConfig) -> dict[str, float]:
 
     Sampling always tells its temperature; plain greedy decoding has nothing to tell.
     """
-    values: dict[str, Any] = {name: getattr(method, name) for name in _TOLD}
-    return {
-        name: value
-        for name, value in values.items()
-        if value not in (None, NEUTRAL_SAMPLING[name])
-        or (name == "temperature" and method.do_sample)
-    }
+    told = {name for name in _TOLD if getattr(method, name) not in (None, NEUTRAL_SAMPLING[name])}
+    if method.do_sample:
+        told.add("temperature")
+    return {name: getattr(method, name) for name in _TOLD if name in told}
 
 
 def settings(method: GenerationConfig) -> str:
