@@ -114,7 +114,7 @@ class MeasureConfig:
     curve_prompts: int = 12
     """Held-out prompts whose greedy continuation is scored at each validation; 0 is off."""
     top_p: float = 0.9
-    """Nucleus mass of the sampling baseline; 1 is off."""
+    """Nucleus mass of the sampling baseline, and of text sampled at temperature 1; 1 is off."""
     temperature: float = 0.7
     """Of the sampling baseline."""
     top_k: int = 50
