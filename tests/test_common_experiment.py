@@ -13,7 +13,6 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -28,7 +27,7 @@ from common.checkpoint import Checkpoints
 from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
-from common.device import make_accelerator, pick_device
+from common.device import Compute
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.errors import UserError
 from common.evaluate import Evaluator
@@ -44,11 +43,6 @@ from common.shared_original import original_key
 
 VOCABULARY, LENGTH, CONTEXT, NEW = 32, 24, 4, 8
 SCHEMA = Path(common.experiment.__file__).parent / "schema" / "metrics.schema.json"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate() -> None:
-    AcceleratorState._reset_state(True)
 
 
 def walks(count: int, seed: int) -> Tensor:
@@ -144,7 +138,6 @@ CONFIG = RunConfig(
 
 
 def run(out: Path, config: RunConfig = CONFIG, **changes: Any) -> dict[str, Any]:
-    AcceleratorState._reset_state(True)
     config = replace(config, **changes)
     folder = RunFolder.create(
         out,
@@ -466,7 +459,7 @@ def test_a_second_run_reads_what_the_first_measured_on_the_original(
 
 @pytest.mark.parametrize("changed", ["weights", "prompts", "references", "blocker", "batch"])
 def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
-    accelerator = make_accelerator(pick_device("cpu"), "fp32")
+    compute = Compute(torch.device("cpu"), bf16=False)
 
     class Changed(Walks):
         def prompts(self) -> list[PromptSet]:
@@ -482,7 +475,7 @@ def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
             return [replace(greedy, blocked=changed == "blocker"), *others]
 
     def key(domain: Walks, measure: MeasureConfig = CONFIG.measure) -> str:
-        return original_key(domain, measure, seed=0, accelerator=accelerator)
+        return original_key(domain, measure, seed=0, compute=compute)
 
     domain, measure = Changed(), CONFIG.measure
     if changed == "weights":
