@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate.state import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
 from common.config import Tracker
@@ -85,7 +86,7 @@ def _start(tracker: Tracker, folder: Path, project: str) -> GeneralTracker:
     tracker_class = LOGGER_TYPE_TO_CLASS[tracker]
     where = (folder,) if tracker_class.requires_logging_directory else ()
     started = tracker_class(project, *where)
-    started.main_process_only = False  # there is one process, and no need to ask accelerate's state
+    PartialState()  # accelerate's trackers log, and its logger refuses to without
     started.start()
     return started
 

@@ -457,6 +457,22 @@ def test_a_second_run_reads_what_the_first_measured_on_the_original(
     assert len(list((tmp_path / "shared").iterdir())) == 2
 
 
+def test_runs_of_different_precision_in_one_process(tmp_path: Path) -> None:
+    schedule = ScheduleConfig(learning_rate=1e-2, mode="fixed", fixed_updates=4)
+    runs = [
+        run(
+            tmp_path / f"{number}",
+            schedule=schedule,
+            train=replace(CONFIG.train, precision=precision),
+            measure=MeasureConfig(curve_prompts=0),
+        )
+        for number, precision in enumerate(("fp32", "bf16", "fp32"))
+    ]
+    losses = [one["training"]["final_loss"] for one in runs]
+    assert losses[0] == losses[2] != losses[1]  # neither run decided for a later one
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
 @pytest.mark.parametrize("changed", ["weights", "prompts", "references", "blocker", "batch"])
 def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
     compute = Compute(torch.device("cpu"), bf16=False)
