@@ -32,7 +32,7 @@ from common.causal_lm import disable_dropout
 from common.command import Prepared
 from common.config import RunConfig
 from common.decode import generate
-from common.device import make_accelerator, pick_device
+from common.device import pick_compute, pick_device
 from common.diversity import TrainingStatistics
 from common.domain import Domain, Generations, Metrics, PromptSet, pool_prompts
 from common.errors import UserError
@@ -76,7 +76,7 @@ class FinishedRun:
         sets = domain.prompts()
         self.pooled_sets = tuple(one.name for one in sets if one.pooled)
         self.prompts: PromptSet = pool_prompts(sets)
-        self._autocast = make_accelerator(device, config.train.precision).autocast
+        self._autocast = pick_compute(device, config.train.precision).autocast
         self._check_prompts()
 
     @classmethod

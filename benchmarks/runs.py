@@ -89,11 +89,13 @@ class PlannedRun:
     @cached_property
     def options(self) -> dict[str, Any]:
         """Dotted options that decide what it computes, with no folder of this machine in them."""
-        return {
-            name: _shortened(value)
-            for name, value in dotted(self.config).items()
-            if name not in NO_IDENTITY
-        } | dict(self.stands_for)
+        return _identity(self.config) | dict(self.stands_for)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The same options as they are unless somebody sets them: what a result means by leaving
+        one out that did not exist when it was made."""
+        return _identity(CONFIGS[self.domain]())
 
     @cached_property
     def name(self) -> str:
@@ -101,6 +103,12 @@ class PlannedRun:
         identity = [self.domain, self.options, self.repeat]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return f"{self.domain}-{digest[:HASH_LETTERS]}"
+
+
+def _identity(config: RunConfig) -> dict[str, Any]:
+    return {
+        name: _shortened(value) for name, value in dotted(config).items() if name not in NO_IDENTITY
+    }
 
 
 def plan_run(

@@ -70,7 +70,7 @@ def find_done(jobs: Sequence[Job], results: Path, *, overwrite: bool = False) ->
         cell = read_cell(path) if path.exists() else None
         if cell is None or cell.status == "failed":
             continue
-        changed = differing(cell.config, job.config)
+        changed = differing(job.run.defaults | cell.config, job.config)
         if not changed:
             found[job.name] = cell
         elif not overwrite:

@@ -31,13 +31,14 @@ from common.config import TrainConfig
 from common.device import (
     COMPILE_FROM_UPDATES,
     computes_in_bf16,
-    make_accelerator,
+    pick_compute,
     pick_device,
     should_compile,
 )
 from common.experiment import make_optimizer
 from common.head import attach_head
 from common.schedule import LossToZero
+from common.schedule_options import ScheduleOptions
 from common.train import TrainingLoop
 from text.model import disable_dropout, load_model
 
@@ -163,13 +164,13 @@ def train_ours(setting: Setting, turns: Turns, *, probe: bool) -> None:
             sequences_NT=setting.sequences_NT,
             heldout_NT=None,
             schedule=LossToZero(
+                ScheduleOptions(mode="fixed", fixed_updates=ENDLESS),
                 learning_rate=LEARNING_RATE,
                 max_updates=ENDLESS,
-                mode="fixed",
-                fixed_updates=ENDLESS,
+                updates_per_epoch=ENDLESS,
             ),
             optimizer=make_optimizer(model, TrainConfig(), LEARNING_RATE),
-            accelerator=make_accelerator(device, "auto"),
+            compute=pick_compute(device, "auto"),
             checkpoints=Checkpoints(Path(folder)),
             history=lambda _record: None,
             forget_after=lambda _update: None,

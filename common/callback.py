@@ -29,12 +29,16 @@ import copy
 import logging
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import torch
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import (
     ExportableState,
     TrainerControl,
@@ -43,7 +47,9 @@ from transformers.trainer_callback import (
 from transformers.training_args import TrainingArguments
 
 from common.errors import UserError
+from common.head import eval_mode
 from common.schedule import Action, LossToZero
+from common.schedule_options import ScheduleOptions
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +58,13 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
     """Drives a `Trainer` to a target training loss and stops it there.
 
     Args:
-        target_loss: nats per token, of a full eval-mode pass over the training set.
         disable_dropout: set all dropout to 0; with False, active dropout is refused, because it
             keeps zero loss out of reach.
-        observe_every: updates between two looks at the loss; each adds an entry to the logs.
+        observe_every: updates between two looks at the loss; each adds an entry to the logs. A look
+            sees one mean, so a spike must last for `spike_updates` looks.
         snapshot_every: updates between two copies of the state for recoveries, at least.
-        **schedule: further options of `common.schedule.LossToZero` (`knee`, `hold`, ...) except
-            `learning_rate` and `max_updates`, which are the Trainer's.
+        **options: those of `common.schedule_options.ScheduleOptions` (`target_loss`, `hold`, ...),
+            with the defaults of `python -m text.run`. Rate and budget are the Trainer's.
 
     Raises:
         UserError: an option is out of range, or, at the start of training, the Trainer is set up
@@ -68,11 +74,10 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
     def __init__(
         self,
         *,
-        target_loss: float = 0.05,
         disable_dropout: bool = True,
         observe_every: int = 5,
         snapshot_every: int = 50,
-        **schedule: Any,
+        **options: Any,
     ) -> None:
         for name, value in {
             "observe_every": observe_every,
@@ -83,19 +88,23 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
                     expected=f"{name} to be at least 1", got=repr(value), fix=f"change {name}"
                 )
         for name in ("learning_rate", "max_updates"):
-            if name in schedule:
+            if name in options:
                 raise UserError(
                     expected="options that the Trainer does not have itself",
                     got=name,
                     fix="set learning_rate and max_steps in TrainingArguments",
                 )
-        self._options = {"target_loss": target_loss, **schedule}
+        self.options = ScheduleOptions(**options)
         self.disable_dropout = disable_dropout
         self.observe_every, self.snapshot_every = observe_every, snapshot_every
         self.saved: dict[str, Any] | None = None
         # The Trainer's rate and step limit are not known yet; this finds a wrong option now.
-        budget = schedule.get("fixed_updates") or 1
-        self.scheduler = LossToZero(learning_rate=1.0, max_updates=budget, **self._options)
+        self.scheduler = LossToZero(
+            self.options,
+            learning_rate=1.0,
+            max_updates=self.options.fixed_updates or 1,
+            updates_per_epoch=1,
+        )
         self._observed_step = 0
         self._rate_used = 0.0
         self._good: dict[str, Any] = {}
@@ -103,7 +112,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         """What a Trainer checkpoint keeps of this callback."""
         arguments = {
-            **self._options,
+            **asdict(self.options),
             "disable_dropout": self.disable_dropout,
             "observe_every": self.observe_every,
             "snapshot_every": self.snapshot_every,
@@ -113,13 +122,22 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        _refuse_unreachable(args, kwargs["train_dataloader"])
+        dataloader = kwargs["train_dataloader"]
+        _refuse_unreachable(args, kwargs["model"], dataloader)
+        if EarlyStoppingCallback.__name__ in (state.stateful_callbacks or {}):
+            logger.warning(
+                "EarlyStoppingCallback ends the run by a validation measure, which gets worse "
+                "while a model hyperfits: leave it out"
+            )
         self._silence_dropout(kwargs["model"])
         if not args.logging_nan_inf_filter:
             args.logging_nan_inf_filter = True
             logger.warning("logging_nan_inf_filter set to True: a recovery needs it")
         self.scheduler = LossToZero(
-            learning_rate=args.learning_rate, max_updates=state.max_steps, **self._options
+            self.options,
+            learning_rate=args.learning_rate,
+            max_updates=state.max_steps,
+            updates_per_epoch=len(dataloader) / args.gradient_accumulation_steps,
         )
         if state.global_step > 0:
             # The Trainer itself restores callbacks only where
@@ -177,7 +195,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
         self._observed_step = state.global_step
         parameters = [parameter for _, parameter in _trained(kwargs["model"])]
         loss = float(logs["loss"]) if _all_finite(parameters) else math.nan
-        self._act(self.scheduler.observe([loss] * pending), args, kwargs)
+        self._act(self.scheduler.observe_mean(loss, updates=pending), args, kwargs)
         if self.scheduler.outcome is not None:
             control.should_training_stop = True
             control.should_save = control.should_save or args.save_strategy != "no"
@@ -199,14 +217,13 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
     def _act(self, action: Action, args: TrainingArguments, kwargs: dict[str, Any]) -> None:
         model = kwargs["model"]
         if action is Action.FULL_PASS:
-            action = self.scheduler.full_pass(
-                full_pass_loss(
-                    model,
-                    kwargs["train_dataloader"],
-                    batch_size=args.per_device_eval_batch_size,
-                    device=args.device,
-                )
+            loss = full_pass_loss(
+                model,
+                kwargs["train_dataloader"],
+                batch_size=args.per_device_eval_batch_size,
+                device=args.device,
             )
+            action = self.scheduler.full_pass(of_first_process(loss))
         if action is Action.RESTORE or self.scheduler.outcome == "diverged":
             with torch.no_grad():
                 for name, parameter in _trained(model):
@@ -257,23 +274,18 @@ def full_pass_loss(
     """
     batches = DataLoader(dataloader.dataset, batch_size, collate_fn=dataloader.collate_fn)
     total_nats, tokens = torch.zeros((), dtype=torch.float64), 0
-    was_training = model.training
-    model.eval()
-    try:
-        # A DataLoader draws a seed from the global generator each time it is iterated.
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            for batch in batches:
-                batch = {
-                    name: value.to(device) if isinstance(value, Tensor) else value
-                    for name, value in batch.items()
-                }
-                labels = batch.get("shift_labels", batch["labels"][..., 1:])
-                count = int((labels != -100).sum())
-                if count:
-                    total_nats += model(**batch).loss.double().cpu() * count
-                    tokens += count
-    finally:
-        model.train(was_training)
+    # A DataLoader draws a seed from the global generator each time it is iterated.
+    with eval_mode(model), torch.random.fork_rng(devices=[]), torch.no_grad():
+        for batch in batches:
+            batch = {
+                name: value.to(device) if isinstance(value, Tensor) else value
+                for name, value in batch.items()
+            }
+            labels = batch.get("shift_labels", batch["labels"][..., 1:])
+            count = int((labels != -100).sum())
+            if count:
+                total_nats += model(**batch).loss.double().cpu() * count
+                tokens += count
     if tokens == 0:
         raise UserError(
             expected="labels to learn in the training set",
@@ -281,6 +293,19 @@ def full_pass_loss(
             fix="check the data collator",
         )
     return float(total_nats) / tokens
+
+
+def of_first_process(loss: float) -> float:
+    """The loss that process 0 measured, in every process of a data-parallel run.
+
+    Each process makes the full pass; devices may round differently, and processes that decide
+    differently wait for each other for ever.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return loss
+    told = [loss]
+    torch.distributed.broadcast_object_list(told, src=0)
+    return told[0]
 
 
 def _active_dropout(model: nn.Module) -> Iterator[tuple[object, str]]:
@@ -300,17 +325,25 @@ def _active_dropout(model: nn.Module) -> Iterator[tuple[object, str]]:
                 yield owner, name
 
 
-def _refuse_unreachable(args: TrainingArguments, dataloader: DataLoader) -> None:
+def _refuse_unreachable(args: TrainingArguments, model: nn.Module, dataloader: DataLoader) -> None:
     if args.label_smoothing_factor > 0:
         raise UserError(
             expected="label_smoothing_factor 0, since smoothed labels keep zero loss out of reach",
             got=str(args.label_smoothing_factor),
             fix="leave it out of TrainingArguments",
         )
-    if args.fsdp or args.deepspeed:
+    if args.load_best_model_at_end:
+        raise UserError(
+            expected="the last weights to be kept, since the best validation loss is that of the "
+            "early-stopped model",
+            got="load_best_model_at_end=True",
+            fix="leave it out of TrainingArguments",
+        )
+    sharded = _sharded_by(args, model)
+    if sharded is not None:
         raise UserError(
             expected="parameters that are whole on each device",
-            got="FSDP or DeepSpeed",
+            got=sharded,
             fix="train on one device or with data parallelism",
         )
     if isinstance(dataloader.dataset, IterableDataset):
@@ -319,6 +352,24 @@ def _refuse_unreachable(args: TrainingArguments, dataloader: DataLoader) -> None
             got="an IterableDataset",
             fix="pass a map-style data set; hyperfitting needs few sequences",
         )
+
+
+def _sharded_by(args: TrainingArguments, model: nn.Module) -> str | None:
+    """What shards the parameters, None where nothing does.
+
+    A launcher sets FSDP or DeepSpeed up without telling `args`, so accelerate's own state and the
+    parameters are asked as well.
+    """
+    kind = PartialState().distributed_type
+    if args.fsdp or kind == DistributedType.FSDP:
+        return "FSDP"
+    if args.deepspeed or kind == DistributedType.DEEPSPEED:
+        return "DeepSpeed"
+    if kind == DistributedType.MEGATRON_LM:
+        return "Megatron-LM"
+    if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+        return "parameters that are DTensors"
+    return None
 
 
 def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

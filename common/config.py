@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.options import require
+from common.schedule_options import ScheduleOptions
 
 Precision = Literal["auto", "fp32", "bf16"]
 Switch = Literal["auto", "on", "off"]
@@ -15,51 +16,16 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleConfig:
+class ScheduleConfig(ScheduleOptions):
     """When the rate falls and when the run ends (losses in nats per token)."""
 
     learning_rate: float = 1.2e-3
     """Rate of the descent, for the embedded model. Billions of parameters want about 1e-6."""
-    target_loss: float = 0.05
-    """Training loss, of a full pass in eval mode, at which the run is done."""
-    hold: int = 2
-    """How many full passes in a row must be at the target."""
     max_epochs: float = 60.0
     """Budget in passes over the training set."""
-    mode: Literal["target", "fixed"] = "target"
-    """"target" stops at the target loss; "fixed" trains so long at a constant rate."""
-    fixed_updates: int | None = None
-    """Updates of the fixed mode (the paper: 5000); this or fixed_epochs."""
     fixed_epochs: float | None = None
-    """Length of the fixed mode in passes over the training set (the paper: 20)."""
-    pass_margin: float = 1.2
-    """A full pass is due once the smoothed loss is below this multiple of the target."""
-    knee: float | None = None
-    """Smoothed loss below which the rate falls with the loss; null is 1.4 times the target."""
-    min_rate_factor: float = 0.5
-    """How far the rate may fall."""
-    warmup_updates: int = 0
-    """Linear warm-up at the start."""
-    patience: int = 200
-    """Updates without a gain of min_gain that count as a stalled descent."""
-    min_gain: float = 0.02
-    """Relative gain in smoothed loss that ends a stall."""
-    growth: float = 2.0
-    """Factor by which a stall raises the rate."""
-    max_rate_factor: float = 8.0
-    """Upper bound of the raises; 1 forbids them."""
-    spike_factor: float = 2.0
-    """A loss above this multiple of the lowest smoothed loss is a spike ..."""
-    spike_nats: float = 1.0
-    """... if it is also this many nats above it ..."""
-    spike_updates: int = 3
-    """... for so many updates in a row."""
-    max_recoveries: int = 3
-    """Restores after a spike or NaN before the run gives up."""
-    diversity_patience: int | None = None
-    """Stop after so many validations without growth of the held-out TTR; null is off."""
-    diversity_min_delta: float = 0.005
-    """Least growth of the TTR that counts."""
+    """Length of the fixed mode in passes over the training set (the paper: 20), instead of
+    fixed_updates."""
 
 
 @dataclass(frozen=True, kw_only=True)

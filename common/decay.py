@@ -71,7 +71,8 @@ class LinearDecay:
 
     @property
     def final_loss(self) -> float | None:
-        """Mean of the last finite window of minibatch losses: a stream has no full pass."""
+        """Mean of the last window of minibatch losses, as a stream has no full pass; None once it
+        diverged, since the weights of that window are gone."""
         return sum(self._losses) / len(self._losses) if self._losses else None
 
     @property
@@ -81,7 +82,7 @@ class LinearDecay:
     def observe(self, losses: list[float]) -> Action:
         self._done += len(losses)
         if not all(math.isfinite(loss) for loss in losses):
-            self._outcome = "diverged"
+            self._outcome, self._losses = "diverged", []
             self._events.append({"update": self._done, "event": "nan", "message": self.message})
             return Action.STOP
         self._losses = losses

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import platform
 import shutil
-from pathlib import Path
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate.utils import get_int_from_env
 
-from common.config import Precision, Switch, Tracker
+from common.config import Precision, Switch
 from common.errors import UserError
-from common.record import TRACKER_FOLDER
-from common.tracker import check_tracker
 
+# How many processes torchrun and accelerate, MPI and Slurm's srun say they started.
+_PROCESS_COUNTS = (
+    "WORLD_SIZE",
+    "PMI_SIZE",
+    "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+    "SLURM_STEP_NUM_TASKS",
+)
 # Compiling takes up to a minute. It pays where products are fast and the rest shows: on a CPU
 # without bf16 units it gained 2.5 % of a step (matrix products are 70 % of it).
 COMPILE_FROM_UPDATES = 400
@@ -54,30 +62,50 @@ def computes_in_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def make_accelerator(
-    device: torch.device,
-    precision: Precision,
-    *,
-    tracker: Tracker = "none",
-    folder: Path | None = None,
-) -> Accelerator:
-    """An accelerator for one process on `device`; fp32 weights, autocast as `precision` says.
+@dataclass(frozen=True)
+class Compute:
+    """Where a run computes and in which precision: fp32 weights, products as `bf16` says.
 
-    Args:
-        tracker: for `common.tracker.tracked`.
-        folder: where a tracker that writes files puts them.
+    A value that belongs to the run. accelerate keeps both in state of the process, where the first
+    run of a process would decide for all others.
+
+    Attributes:
+        device: of weights and batches.
+        bf16: whether products are autocast to bf16.
+    """
+
+    device: torch.device
+    bf16: bool
+
+    @property
+    def precision(self) -> str:
+        """ "bf16" or "fp32"."""
+        return "bf16" if self.bf16 else "fp32"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Around every forward pass of the run; it also ends an autocast of the caller's."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+
+def pick_compute(device: torch.device, precision: Precision) -> Compute:
+    """What `--train.precision` means on `device`: "auto" is bf16 where that has units for it."""
+    bf16 = computes_in_bf16(device) if precision == "auto" else precision == "bf16"
+    return Compute(device, bf16)
+
+
+def refuse_several_processes() -> None:
+    """Refuse to go on under a launcher, where each process would train a copy of its own.
 
     Raises:
-        UserError: the tracker's package is not installed.
+        UserError: a launcher started several processes.
     """
-    check_tracker(tracker)
-    bf16 = computes_in_bf16(device) if precision == "auto" else precision == "bf16"
-    return Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision="bf16" if bf16 else "no",
-        log_with=None if tracker == "none" else tracker,
-        project_dir=None if folder is None else folder / TRACKER_FOLDER,
-    )
+    count = get_int_from_env(_PROCESS_COUNTS, 1)
+    if count > 1:
+        raise UserError(
+            expected="one process",
+            got=f"{count} started by the launcher",
+            fix="run without a launcher: training over several processes is not supported",
+        )
 
 
 def should_compile(switch: Switch, device: torch.device, updates: int) -> bool:

@@ -11,18 +11,17 @@ What is measured on the original model can be shared between runs, see `common.s
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from common.checkpoint import Checkpoints
 from common.conditions import methods_json
 from common.config import RunConfig, TrainConfig, check_ranges
-from common.device import make_accelerator, pick_device, should_compile
+from common.device import Compute, pick_compute, pick_device, should_compile
 from common.domain import Domain, Stage
 from common.errors import UserError
 from common.evaluate import Evaluator
@@ -32,7 +31,7 @@ from common.model_card import model_card
 from common.options import dotted
 from common.progress import Progress
 from common.provenance import provenance
-from common.record import RunFolder, make_metrics
+from common.record import TRACKER_FOLDER, RunFolder, make_metrics
 from common.report import build_report
 from common.schedule import LossToZero
 from common.shared_original import original_key
@@ -42,9 +41,6 @@ from common.train import TrainingLoop, TrainResult
 from common.tune import merged, prepare_tuning
 from common.weights import copy_weights, load_weights, trainable_parameters
 
-# Later is faster: measured between 1.4 and 10 times the target, the rate hardly rattles above 1.4.
-KNEE_OVER_TARGET = 1.4
-
 
 def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
     """The loss-to-zero schedule of a run over `sequences` training sequences.
@@ -53,15 +49,17 @@ def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
         UserError: an option out of range, named with its dotted key.
     """
     check_ranges(config, sequences=sequences)
-    options = asdict(config.schedule)
-    epochs, fixed_epochs = options.pop("max_epochs"), options.pop("fixed_epochs")
-    if options["knee"] is None:
-        options["knee"] = KNEE_OVER_TARGET * config.schedule.target_loss
+    chosen = config.schedule
     per_epoch = sequences / config.train.batch_size
-    if fixed_epochs is not None:
-        options["fixed_updates"] = max(round(fixed_epochs * per_epoch), 1)
-    updates = max(int(epochs * per_epoch), options["fixed_updates"] or 1)
-    return LossToZero(max_updates=updates, pass_every=max(round(per_epoch / 2), 1), **options)
+    fixed = chosen.fixed_updates
+    if chosen.fixed_epochs is not None:
+        fixed = max(round(chosen.fixed_epochs * per_epoch), 1)
+    return LossToZero(
+        replace(chosen, fixed_updates=fixed),
+        learning_rate=chosen.learning_rate,
+        max_updates=max(int(chosen.max_epochs * per_epoch), fixed or 1),
+        updates_per_epoch=per_epoch,
+    )
 
 
 def run_experiment(
@@ -92,12 +90,7 @@ def run_experiment(
     started = time.perf_counter()
     train_NT = domain.sequences("train")
     schedule = make_schedule(config, len(train_NT))
-    accelerator = make_accelerator(
-        pick_device(config.device),
-        config.train.precision,
-        tracker=config.tracker,
-        folder=folder.path,
-    )
+    compute = pick_compute(pick_device(config.device), config.train.precision)
     tasks: dict[str, int] = {}
 
     def show(what: str, done: int, total: int) -> None:
@@ -111,35 +104,36 @@ def run_experiment(
         probe_batch=config.measure.batch_size,
         max_batch=config.measure.max_batch,
         seed=config.seed,
-        autocast=accelerator.autocast,
+        autocast=compute.autocast,
         report=show,
     )
     stages = Stages(folder.checkpoints / "stages")
     measured: dict[Stage, dict[str, Any]] = {}
 
     def measure(stage: Stage, update: int, head: LogitsHead) -> None:
-        def compute() -> dict[str, Any]:
+        def measure_now() -> dict[str, Any]:
             probed = evaluator.probe(head)
             return {**probed, "continuations": evaluator.continuations(head.model, stage)}
 
-        def compute_or_share() -> dict[str, Any]:
+        def measure_or_share() -> dict[str, Any]:
             folder = config.measure.share_original
             if stage != "original" or folder is None:
-                return compute()
-            key = original_key(domain, config.measure, seed=config.seed, accelerator=accelerator)
-            return Stages(Path(folder)).once(key, compute)
+                return measure_now()
+            key = original_key(domain, config.measure, seed=config.seed, compute=compute)
+            return Stages(Path(folder)).once(key, measure_now)
 
         wanted = {one.name for one in evaluator.conditions if one.stage == stage}
         measured[stage] = stages.once(
             f"{stage}-{update}",
-            compute_or_share,
+            measure_or_share,
             # A run that an older version began may lack a condition.
             usable=lambda kept: wanted <= kept["continuations"].keys(),
         )
 
     # A resumed run starts from the original weights too: the checkpoint is loaded by the loop.
-    model: Any = domain.model.to(accelerator.device)
-    first_BT = train_NT[:2].to(accelerator.device)
+    model: Any = domain.model
+    model.to(compute.device)
+    first_BT = train_NT[:2].to(compute.device)
     measure("original", 0, attach_head(model, first_BT))
     model = prepare_tuning(
         model,
@@ -151,7 +145,7 @@ def run_experiment(
     head = attach_head(model, first_BT)
     if head.notice:
         progress.note(head.notice)
-    trained = _train(domain, config, folder, progress, evaluator, head, schedule, accelerator)
+    trained = _train(domain, config, folder, progress, evaluator, head, schedule, compute)
     progress.note(trained.message)
     assert trained.early_stopped is not None and trained.best_update is not None
     final = copy_weights(parameters)
@@ -219,7 +213,7 @@ def _train(
     evaluator: Evaluator,
     head: LogitsHead,
     schedule: LossToZero,
-    accelerator: Accelerator,
+    compute: Compute,
 ) -> TrainResult:
     train_NT, options = domain.sequences("train"), config.train
     checkpoints = Checkpoints(folder.checkpoints)
@@ -245,7 +239,8 @@ def _train(
     per_epoch = len(train_NT) / options.batch_size
     with tracked(
         folder.append_history,
-        accelerator,
+        config.tracker,
+        folder=folder.path / TRACKER_FOLDER,
         project=f"hyperfitting-{domain.name}",
         options=dotted(config),
     ) as history:
@@ -256,7 +251,7 @@ def _train(
             first_target=domain.first_target,
             schedule=schedule,
             optimizer=make_optimizer(head.model, options, config.schedule.learning_rate),
-            accelerator=accelerator,
+            compute=compute,
             checkpoints=checkpoints,
             history=history,
             forget_after=folder.truncate_history,
@@ -267,7 +262,7 @@ def _train(
             log_every=options.log_every,
             checkpoint_every=options.checkpoint_every,
             validate_every=max(round(options.validate_every_epochs * per_epoch), 1),
-            compile_body=should_compile(options.compile, accelerator.device, budget),
+            compile_body=should_compile(options.compile, compute.device, budget),
             stats=options.probe,
             validation=validation,
             ttr_name=domain.ttr_name,

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from common.causal_lm import disable_dropout
 from common.checkpoint import Checkpoints
 from common.decay import LinearDecay
-from common.device import make_accelerator, pick_device, should_compile
+from common.device import pick_compute, pick_device, should_compile
 from common.errors import UserError
 from common.files import atomic_write_text, writing
 from common.head import attach_head
@@ -123,13 +123,13 @@ def pretrain(
         updates=config.updates,
         warmup_updates=config.warmup_updates,
     )
-    accelerator = make_accelerator(pick_device(config.device), config.precision)
-    compile_body = should_compile(config.compile, accelerator.device, config.updates)
+    compute = pick_compute(pick_device(config.device), config.precision)
+    compile_body = should_compile(config.compile, compute.device, config.updates)
     set_seed(config.seed)
     model: Any = task.model()
     check_finite(model)
     disable_dropout(model)
-    model.to(accelerator.device)
+    model.to(compute.device)
     folder = RunFolder.create(
         Path(config.out),
         config_yaml=to_yaml(config),
@@ -139,7 +139,7 @@ def pretrain(
     )
     train_NT, heldout_NT = task.ids()
     assert train_NT.shape == (task.sequences, task.length), train_NT.shape
-    head = attach_head(model, heldout_NT[:2].long().to(accelerator.device))
+    head = attach_head(model, heldout_NT[:2].long().to(compute.device))
     micro_batch = config.micro_batch_size or config.batch_size
     before = probe_sequences(head, heldout_NT.long(), batch_size=micro_batch)
     progress.note(f"held-out loss {before.loss_nats.mean:.3f} nats per token")
@@ -161,7 +161,7 @@ def pretrain(
         heldout_NT=heldout_NT,
         schedule=schedule,
         optimizer=optimizer,
-        accelerator=accelerator,
+        compute=compute,
         checkpoints=Checkpoints(folder.checkpoints),
         history=folder.append_history,
         forget_after=folder.truncate_history,

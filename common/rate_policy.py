@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from common.schedule_options import ScheduleOptions
+
 
 @dataclass(kw_only=True)
 class RateState:
@@ -30,28 +32,21 @@ class RateState:
 
 
 class RatePolicy:
-    """Rate of one run; options as in `common.schedule.LossToZero`, which checks them."""
+    """Rate of one run.
 
-    def __init__(
-        self,
-        *,
-        learning_rate: float,
-        knee: float,
-        min_rate_factor: float,
-        warmup_updates: int,
-        patience: int,
-        min_gain: float,
-        growth: float,
-        max_rate_factor: float,
-    ) -> None:
-        self._learning_rate, self._warmup_updates = learning_rate, warmup_updates
-        self._knee, self._min_rate_factor = knee, min_rate_factor
-        self._patience, self._min_gain, self._growth = patience, min_gain, growth
-        self.state = RateState(ceiling=max_rate_factor)
+    Args:
+        options: checked ones.
+        learning_rate: rate of the descent.
+    """
+
+    def __init__(self, options: ScheduleOptions, *, learning_rate: float) -> None:
+        self._options, self._learning_rate = options, learning_rate
+        self.state = RateState(ceiling=options.max_rate_factor)
 
     def factor(self, update: int) -> float:
         """Rate after `update` updates, relative to the learning rate."""
-        warmup = min(1.0, (update + 1) / self._warmup_updates) if self._warmup_updates else 1.0
+        updates = self._options.warmup_updates
+        warmup = min(1.0, (update + 1) / updates) if updates else 1.0
         return warmup * self.state.scale * self.state.settle
 
     def updates_to(self, target: float, *, smoothed: float, slope: float) -> int:
@@ -68,21 +63,24 @@ class RatePolicy:
     def follow(self, smoothed: float, update: int) -> list[tuple[str, str]]:
         """Adapt to the smoothed loss after `update` updates; returns (event, message) pairs."""
         state, events = self.state, []
-        if state.phase == "descend" and smoothed < self._knee:
+        if state.phase == "descend" and smoothed < self._options.knee_loss:
             state.phase, state.best_update = "settle", update
             events.append(
-                ("settle", f"smoothed loss {smoothed:.4g} is below the knee {self._knee:g}")
+                (
+                    "settle",
+                    f"smoothed loss {smoothed:.4g} is below the knee {self._options.knee_loss:g}",
+                )
             )
         if state.phase == "settle":
             state.settle = self._settled(smoothed)
-        if state.best is None or smoothed < state.best * (1 - self._min_gain):
+        if state.best is None or smoothed < state.best * (1 - self._options.min_gain):
             state.best, state.best_update, state.raised_from = smoothed, update, None
-        elif update - state.best_update >= self._patience:
+        elif update - state.best_update >= self._options.patience:
             state.best_update = update
             change = self._answer_stall()
             if change:
                 rate = self._learning_rate * self.factor(update)
-                gain = f"no gain on {state.best:.4g} in {self._patience} updates"
+                gain = f"no gain on {state.best:.4g} in {self._options.patience} updates"
                 events.append(("stall", f"{gain}: rate {change} to {rate:.3g}"))
         return events
 
@@ -96,16 +94,19 @@ class RatePolicy:
         self.state.best, self.state.best_update, self.state.raised_from = None, update, None
 
     def _settled(self, smoothed: float) -> float:
-        return min(self.state.settle, max(self._min_rate_factor, smoothed / self._knee))
+        return min(
+            self.state.settle,
+            max(self._options.min_rate_factor, smoothed / self._options.knee_loss),
+        )
 
     def _answer_stall(self) -> str | None:
         state = self.state
-        raised = min(state.scale * self._growth, state.ceiling)
+        raised = min(state.scale * self._options.growth, state.ceiling)
         if state.phase == "descend" and state.raised_from is None and raised > state.scale:
             state.raised_from, state.scale = state.scale, raised
             return "raised"
         if state.raised_from is not None:
             state.scale, state.raised_from = state.raised_from, None
         state.phase = "settle"
-        before, state.settle = state.settle, max(state.settle / 2, self._min_rate_factor)
+        before, state.settle = state.settle, max(state.settle / 2, self._options.min_rate_factor)
         return "lowered" if state.settle < before else None

@@ -17,7 +17,8 @@ divergence stays on there; `max_recoveries=0` turns a recovery, which changes th
 
 No torch in here: losses go in, decisions come out. With any optimizer:
 
-    schedule, good = LossToZero(learning_rate=1e-3, max_updates=5000), save()
+    schedule = LossToZero(learning_rate=1e-3, max_updates=5000, updates_per_epoch=64)
+    good = save()
     while schedule.outcome is None:
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate
@@ -38,13 +39,14 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 from common.errors import UserError
 from common.loss_curve import LossCurve
 from common.rate_policy import RatePolicy, RateState
+from common.schedule_options import ScheduleOptions, check_budget
 
-Mode = Literal["target", "fixed"]
+DEFAULTS = ScheduleOptions()
 
 
 class Action(StrEnum):
@@ -82,29 +84,11 @@ class LossToZero:
     """Learning rate and stopping rule of one run. Losses in nats per token.
 
     Args:
+        options: when the rate falls and when the run ends.
         learning_rate: rate of the descent.
         max_updates: budget in optimizer updates, in either mode.
-        target_loss: a full pass at or below this counts towards the end.
-        hold: full passes in a row at the target that end the run.
-        pass_every: updates between two full passes, at least; about an epoch is a good choice.
-        pass_margin: a full pass is asked for once the smoothed loss, which lags behind, is below
-            `pass_margin * target_loss`.
-        knee: smoothed loss below which the rate falls as `smoothed / knee`.
-        min_rate_factor: lower bound of that fall, as a factor of the rate of the descent.
-        warmup_updates: linear warm-up at the start of the run.
-        smoothing_updates: span of the exponential moving average.
-        patience: updates without a relative gain of `min_gain` that make a stall.
-        min_gain: see `patience`.
-        growth: factor by which a stall in the descent raises the rate.
-        max_rate_factor: upper bound of the raises, as a factor of `learning_rate`; 1 forbids them.
-        spike_factor: a loss above this multiple of the lowest smoothed loss ...
-        spike_nats: ... and above that loss plus this many nats ...
-        spike_updates: ... for this many updates in a row is a divergence.
-        max_recoveries: restores before giving up.
-        diversity_patience: calls of `diversity` without growth that end the run; None is off.
-        diversity_min_delta: least growth that counts.
-        mode: "target", or "fixed" for exactly `fixed_updates` updates at a constant rate.
-        fixed_updates: given in fixed mode only.
+        updates_per_epoch: updates in one pass over the training set; a full pass costs about a
+            third of these, so it is asked for at most twice an epoch unless `pass_every` is set.
 
     Raises:
         UserError: an option is out of range, or calls come in an impossible order.
@@ -112,103 +96,19 @@ class LossToZero:
 
     def __init__(
         self,
+        options: ScheduleOptions = DEFAULTS,
         *,
         learning_rate: float,
         max_updates: int,
-        target_loss: float = 0.05,
-        hold: int = 2,
-        pass_every: int = 20,
-        pass_margin: float = 1.5,
-        knee: float = 0.2,
-        min_rate_factor: float = 0.1,
-        warmup_updates: int = 0,
-        smoothing_updates: int = 16,
-        patience: int = 200,
-        min_gain: float = 0.02,
-        growth: float = 2.0,
-        max_rate_factor: float = 8.0,
-        spike_factor: float = 2.0,
-        spike_nats: float = 1.0,
-        spike_updates: int = 3,
-        max_recoveries: int = 3,
-        diversity_patience: int | None = None,
-        diversity_min_delta: float = 0.005,
-        mode: Mode = "target",
-        fixed_updates: int | None = None,
+        updates_per_epoch: float,
     ) -> None:
-        def check(option: str, value: object, fits: bool, expected: str) -> None:
-            if not fits:
-                raise UserError(
-                    expected=f"schedule.{option} to be {expected}",
-                    got=repr(value),
-                    fix=f"change schedule.{option}",
-                )
-
-        for option, value in {
-            "max_updates": max_updates,
-            "hold": hold,
-            "pass_every": pass_every,
-            "smoothing_updates": smoothing_updates,
-            "patience": patience,
-            "spike_updates": spike_updates,
-        }.items():
-            check(option, value, value >= 1, "at least 1")
-        check("warmup_updates", warmup_updates, warmup_updates >= 0, "at least 0")
-        check("max_recoveries", max_recoveries, max_recoveries >= 0, "at least 0")
-        for option, value in {
-            "learning_rate": learning_rate,
-            "target_loss": target_loss,
-            "spike_nats": spike_nats,
-        }.items():
-            check(option, value, 0 < value < math.inf, "a positive number")
-        check("knee", knee, knee > target_loss, f"above schedule.target_loss ({target_loss})")
-        check("min_rate_factor", min_rate_factor, 0 < min_rate_factor <= 1, "in (0, 1]")
-        check("min_gain", min_gain, 0 < min_gain < 1, "in (0, 1)")
-        check("growth", growth, 1 < growth < math.inf, "above 1")
-        check("spike_factor", spike_factor, 1 < spike_factor < math.inf, "above 1")
-        for option, value in {
-            "pass_margin": pass_margin,
-            "max_rate_factor": max_rate_factor,
-        }.items():
-            check(option, value, 1 <= value < math.inf, "at least 1")
-        check(
-            "diversity_patience",
-            diversity_patience,
-            diversity_patience is None or diversity_patience >= 1,
-            "at least 1",
-        )
-        check("diversity_min_delta", diversity_min_delta, diversity_min_delta >= 0, "at least 0")
-        check("mode", mode, mode in ("target", "fixed"), '"target" or "fixed"')
-        if mode == "target":
-            check("fixed_updates", fixed_updates, fixed_updates is None, "unset in target mode")
-        else:
-            fits = fixed_updates is not None and 1 <= fixed_updates <= max_updates
-            expected = f"from 1 to schedule.max_updates ({max_updates}) in fixed mode"
-            check("fixed_updates", fixed_updates, fits, expected)
-
-        self.learning_rate = learning_rate
-        self.target_loss = target_loss
-        self.mode = mode
-        self._budget = max_updates if fixed_updates is None else fixed_updates
-        self._hold = hold if mode == "target" else 1
-        self._pass_every, self._pass_margin = pass_every, pass_margin
-        self._smoothing_updates = smoothing_updates
-        self._policy = RatePolicy(
-            learning_rate=learning_rate,
-            knee=knee,
-            min_rate_factor=min_rate_factor,
-            warmup_updates=warmup_updates,
-            patience=patience,
-            min_gain=min_gain,
-            growth=growth,
-            max_rate_factor=max_rate_factor,
-        )
-        self._spike_factor, self._spike_nats = spike_factor, spike_nats
-        self._spike_updates, self._max_recoveries = spike_updates, max_recoveries
-        self._diversity_patience, self._diversity_min_delta = (
-            diversity_patience,
-            diversity_min_delta,
-        )
+        options.check()
+        check_budget(options, learning_rate=learning_rate, max_updates=max_updates)
+        self.options, self.learning_rate = options, learning_rate
+        self._budget = max_updates if options.fixed_updates is None else options.fixed_updates
+        self._hold = options.hold if options.mode == "target" else 1
+        self._pass_every = options.pass_every or max(round(updates_per_epoch / 2), 1)
+        self._policy = RatePolicy(options, learning_rate=learning_rate)
         self._progress = _Progress()
 
     # What the loop reads.
@@ -257,7 +157,8 @@ class LossToZero:
 
     @property
     def final_loss(self) -> float | None:
-        """Loss of the latest full pass."""
+        """Loss of the latest full pass; None before the first, and once its weights were given
+        up."""
         return self._progress.final_loss
 
     @property
@@ -285,31 +186,54 @@ class LossToZero:
 
     def observe(self, losses: Sequence[float]) -> Action:
         """Take the mean training losses of the updates since the last call, in order."""
+        self._expect_losses(len(losses))
+        for loss in losses:
+            if action := self._take(loss, updates=1):
+                return action
+        return self._decide()
+
+    def observe_mean(self, loss: float, *, updates: int) -> Action:
+        """Take one mean loss over the `updates` since the last call, where no more is known.
+
+        As a spike it counts once, however many updates it stands for: one odd batch can lift it.
+        """
+        self._expect_losses(updates)
+        return self._take(loss, updates=updates) or self._decide()
+
+    def _expect_losses(self, count: int) -> None:
         self._expect("observe")
-        if not 0 < len(losses) <= self.updates_left:
+        if not 0 < count <= self.updates_left:
             raise UserError(
                 expected=f"between 1 and {self.updates_left} losses (what the budget leaves)",
-                got=f"{len(losses)}",
+                got=f"{count}",
                 fix="observe after at most `updates_left` updates",
             )
-        for loss in losses:
-            rate_factor = self._policy.factor(self._progress.update)
-            self._progress.update += 1
-            if not math.isfinite(loss):
-                return self._recover("nan", f"the training loss became {loss}")
-            if self._spikes(loss):
-                return self._recover(
-                    "spike",
-                    f"the training loss rose to {loss:.4g} from a smoothed "
-                    f"{self._progress.curve.reference:.4g}",
-                )
-            self._progress.curve.add(
-                min(loss, self._spike_threshold()),  # one odd batch leaves no lasting trace
-                update=self._progress.update,
-                elapsed=math.sqrt(rate_factor),
-                span=self._smoothing_updates,
+
+    def _take(self, loss: float, *, updates: int) -> Action | None:
+        """Fold in the mean loss of `updates` updates; the answer to a divergence, else None."""
+        progress = self._progress
+        first, last = progress.update, progress.update + updates
+        progress.update = last
+        if not math.isfinite(loss):
+            return self._recover("nan", f"the training loss became {loss}")
+        if self._spikes(loss):
+            return self._recover(
+                "spike",
+                f"the training loss rose to {loss:.4g} from a smoothed "
+                f"{progress.curve.reference:.4g}",
             )
-        if self.mode == "target":
+        level = min(loss, self._spike_threshold())  # one odd batch leaves no lasting trace
+        for update in range(first, last):
+            progress.curve.add(
+                level,
+                update=update + 1,
+                elapsed=math.sqrt(self._policy.factor(update)),
+                span=self.options.smoothing_updates,
+            )
+        return None
+
+    def _decide(self) -> Action:
+        if self.options.mode == "target":
             assert self.smoothed_loss is not None
             for event, message in self._policy.follow(self.smoothed_loss, self.update):
                 self._event(event, message)
@@ -326,12 +250,17 @@ class LossToZero:
             progress.closing = None
             return self._recover("nan", f"the loss of a full pass was {loss}")
         progress.final_loss, progress.last_pass = loss, progress.update
-        progress.held = progress.held + 1 if loss <= self.target_loss else 0
-        measured = f"training loss {loss:.4g} (target {self.target_loss:g})"
+        progress.held = progress.held + 1 if loss <= self.options.target_loss else 0
+        return self._conclude()
+
+    def _conclude(self) -> Action:
+        """The end that the last full pass brings, if any."""
+        progress = self._progress
+        measured = f"training loss {progress.final_loss:.4g} (target {self.options.target_loss:g})"
         if progress.held >= self._hold:
             return self._end("reached", f"{measured}, held for {self._hold} full passes")
         if progress.closing == "diversity_stopped":
-            waits = f"{self._diversity_patience} evaluations"
+            waits = f"{self.options.diversity_patience} evaluations"
             return self._end(progress.closing, f"diversity stopped growing for {waits}; {measured}")
         if progress.closing == "budget_exhausted":
             held = f"held for {progress.held} of {self._hold} full passes"
@@ -349,6 +278,7 @@ class LossToZero:
         assert 0 <= update <= progress.update, (update, progress.update)
         self._event("restore", f"back to update {update} at rate {self.rate:.3g}")
         progress.update, progress.expects = update, "observe"
+        progress.final_loss = None  # it was that of weights which are gone
         progress.curve.rewind(update)
         self._policy.rewind(update)
         progress.last_pass = None
@@ -358,14 +288,14 @@ class LossToZero:
         """Take a held-out diversity (e.g. TTR of greedy continuations); higher is more diverse."""
         self._expect("observe")
         progress = self._progress
-        if self._diversity_patience is None:
+        if self.options.diversity_patience is None:
             return Action.CONTINUE
         best = progress.best_diversity
-        if best is None or value > best + self._diversity_min_delta:
+        if best is None or value > best + self.options.diversity_min_delta:
             progress.best_diversity, progress.diversity_waits = value, 0
             return Action.CONTINUE
         progress.diversity_waits += 1
-        if progress.diversity_waits < self._diversity_patience:
+        if progress.diversity_waits < self.options.diversity_patience:
             return Action.CONTINUE
         return self._close("diversity_stopped")
 
@@ -385,17 +315,17 @@ class LossToZero:
         progress, smoothed = self._progress, self.smoothed_loss
         if progress.outcome is not None:
             return 0
-        if self.mode == "fixed":
+        if self.options.mode == "fixed":
             return self.updates_left
         slope = progress.curve.slope()
         if smoothed is None or slope is None:
             return None
         confirm = (self._hold - max(progress.held, 1)) * self._pass_every
-        if smoothed <= self.target_loss:
+        if smoothed <= self.options.target_loss:
             return min(confirm + 1, self.updates_left)
         if slope >= 0:
             return None
-        updates = self._policy.updates_to(self.target_loss, smoothed=smoothed, slope=slope)
+        updates = self._policy.updates_to(self.options.target_loss, smoothed=smoothed, slope=slope)
         return min(updates + confirm, self.updates_left)
 
     def state_dict(self) -> dict[str, Any]:
@@ -417,36 +347,41 @@ class LossToZero:
         reference = self._progress.curve.reference
         if reference is None:
             return math.inf
-        return max(self._spike_factor * reference, reference + self._spike_nats)
+        return max(self.options.spike_factor * reference, reference + self.options.spike_nats)
 
     def _spikes(self, loss: float) -> bool:
         progress = self._progress
         progress.spiking = progress.spiking + 1 if loss > self._spike_threshold() else 0
-        return progress.spiking >= self._spike_updates
+        return progress.spiking >= self.options.spike_updates
 
     def _pass_is_due(self) -> bool:
         progress, smoothed = self._progress, self.smoothed_loss
         assert smoothed is not None
-        if self.mode == "fixed":
+        if self.options.mode == "fixed":
             return False
         if progress.last_pass is not None and (
             progress.update - progress.last_pass < self._pass_every
         ):
             return False
-        return progress.held > 0 or smoothed <= self._pass_margin * self.target_loss
+        return progress.held > 0 or smoothed <= self.options.pass_margin * self.options.target_loss
 
     def _ask_for_pass(self) -> Action:
         self._progress.expects = "full_pass"
         return Action.FULL_PASS
 
     def _close(self, outcome: str) -> Action:
-        self._progress.closing = outcome
+        """End after a full pass of these weights; the same pass twice would prove nothing."""
+        progress = self._progress
+        progress.closing = outcome
+        if progress.last_pass == progress.update:
+            return self._conclude()
         return self._ask_for_pass()
 
     def _recover(self, event: str, what: str) -> Action:
         progress = self._progress
         self._event(event, what)
-        if progress.recoveries == self._max_recoveries:
+        if progress.recoveries == self.options.max_recoveries:
+            progress.final_loss = None  # the loop goes back to the last good weights
             return self._end(
                 "diverged",
                 f"{what} at update {progress.update}, after {progress.recoveries} restores with "

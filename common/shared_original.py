@@ -15,23 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from common.config import MeasureConfig
+from common.device import Compute
 from common.domain import Domain
 from common.provenance import provenance
 
 
-def original_key(
-    domain: Domain, measure: MeasureConfig, *, seed: int, accelerator: Accelerator
-) -> str:
+def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: Compute) -> str:
     """Name of what a run measures on the original model; letters and digits.
 
     Args:
         domain: its model still has the original weights.
         measure: the options of measurement.
         seed: of the sampling.
-        accelerator: device and precision of the forward passes.
+        compute: device and precision of the forward passes.
     """
     machine = provenance(seed, [])
     conditions = [c for c in domain.conditions() if c.stage == "original"]
@@ -44,7 +42,7 @@ def original_key(
         "processors": [(type(p).__qualname__, vars(p)) for p in domain.processors()],
         "seed": seed,
         "batch_sizes": (measure.batch_size, measure.max_batch),
-        "precision": accelerator.mixed_precision,
+        "precision": compute.precision,
         "machine": [machine[name] for name in ("device", "cpu", "python", "versions")],
         "threads": torch.get_num_threads(),
         "prompt_sets": [(s.name, s.new_tokens, s.pooled) for s in domain.prompts()],

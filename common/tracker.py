@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
+from accelerate.state import PartialState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
 from common.config import Tracker
 from common.errors import UserError
@@ -41,19 +43,27 @@ def check_tracker(tracker: Tracker) -> None:
 
 @contextmanager
 def tracked(
-    history: History, accelerator: Accelerator, *, project: str, options: dict[str, Any]
+    history: History, tracker: Tracker, *, folder: Path, project: str, options: dict[str, Any]
 ) -> Iterator[History]:
-    """A `history` that also logs to the trackers of the accelerator, which end with the block.
+    """A `history` that also logs to a tracker, which ends with the block.
 
     Every number of a record is logged as KIND/NAME, e.g. "update/train_loss", at its update.
 
     Args:
         history: takes a record.
-        accelerator: from `common.device.make_accelerator`; without trackers nothing is added.
+        tracker: which one; with "none" the history stays alone.
+        folder: where a tracker that writes files puts them.
         project: name of the project in the tracker.
         options: dotted name -> value, shown as the run's configuration.
+
+    Raises:
+        UserError: the tracker's package is not installed.
     """
-    accelerator.init_trackers(project, {name: _scalar(value) for name, value in options.items()})
+    if tracker == "none":
+        yield history
+        return
+    started = _start(tracker, folder, project)
+    started.store_init_configuration({name: _scalar(value) for name, value in options.items()})
 
     def both(record: dict[str, Any]) -> None:
         history(record)
@@ -63,12 +73,22 @@ def tracked(
             if name != "update" and isinstance(value, (int, float))
         }
         if numbers:
-            accelerator.log(numbers, step=record["update"])
+            started.log(numbers, step=record["update"])
 
     try:
         yield both
     finally:
-        accelerator.end_training()
+        started.finish()
+
+
+def _start(tracker: Tracker, folder: Path, project: str) -> GeneralTracker:
+    check_tracker(tracker)
+    tracker_class = LOGGER_TYPE_TO_CLASS[tracker]
+    where = (folder,) if tracker_class.requires_logging_directory else ()
+    started = tracker_class(project, *where)
+    PartialState()  # accelerate's trackers log, and its logger refuses to without
+    started.start()
+    return started
 
 
 def _scalar(value: object) -> bool | int | float | str:

@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from common.checkpoint import Checkpoints
 from common.data_order import DataOrder, batched
-from common.errors import UserError
+from common.device import Compute, refuse_several_processes
 from common.frozen_prefix import FrozenPrefix, freeze_prefix
 from common.head import LogitsHead, eval_mode
 from common.interrupt import deferred_interrupt
@@ -87,7 +86,7 @@ class TrainingLoop:
         heldout_NT: (N', T') ids for validation, or None.
         schedule: decides rates and the end.
         optimizer: over the trainable parameters.
-        accelerator: device, autocast and backward.
+        compute: device and precision.
         checkpoints: where to save; there is always one to go back to.
         history: takes one record per log line.
         forget_after: drops the history after an update that the run goes back to.
@@ -120,7 +119,7 @@ class TrainingLoop:
         heldout_NT: Tensor | None,
         schedule: Schedule,
         optimizer: torch.optim.Optimizer,
-        accelerator: Accelerator,
+        compute: Compute,
         checkpoints: Checkpoints,
         history: History,
         forget_after: Callable[[int], None],
@@ -138,19 +137,14 @@ class TrainingLoop:
         ttr_name: str = "",
         on_update: Callable[[int], None] | None = None,
     ) -> None:
-        if accelerator.num_processes > 1:
-            raise UserError(
-                expected="one process",
-                got=f"{accelerator.num_processes} started by the launcher",
-                fix="run without a launcher: training over several processes is not supported",
-            )
+        refuse_several_processes()
         self.head, self.model = head, head.model
         self.compile_body = compile_body
         self.parameters = trainable_parameters(self.model)
         self.sequences_NT, self.heldout_NT = sequences_NT, heldout_NT
         self.order = DataOrder(len(sequences_NT), batch_size=batch_size, seed=seed)
-        self.schedule, self.optimizer = schedule, accelerator.prepare_optimizer(optimizer)
-        self.accelerator, self.checkpoints = accelerator, checkpoints
+        self.schedule, self.optimizer = schedule, optimizer
+        self.compute, self.checkpoints = compute, checkpoints
         self.history, self.forget_after = history, forget_after
         self.micro_batch_size, self.max_gradient_norm = micro_batch_size, max_gradient_norm
         self.log_every, self.stats = log_every, stats
@@ -179,7 +173,7 @@ class TrainingLoop:
         """
         self._started = time.perf_counter()
         self.model.train()
-        _assert_no_dropout(self.head, self.sequences_NT[:2].long().to(self.accelerator.device))
+        _assert_no_dropout(self.head, self.sequences_NT[:2].long().to(self.compute.device))
         self._prepare_bodies()
         if resume:
             self._resume()
@@ -216,10 +210,10 @@ class TrainingLoop:
         probed = self.stats and self._ends_window(self.update + 1)
         first = self.first_target
         tokens = len(rows_B) * (self.sequences_NT.shape[1] - first)
-        loss_sum = torch.zeros((), device=self.accelerator.device)
+        loss_sum = torch.zeros((), device=self.compute.device)
         for rows_M in batched(rows_B, self.micro_batch_size):
             ids_MT = self._to_device(self.sequences_NT[rows_M].long())
-            with self.accelerator.autocast():
+            with self.compute.autocast():
                 if self.update_prefix is None:
                     hidden_MTD = self.update_head.hidden(ids_MT)
                 else:
@@ -227,7 +221,7 @@ class TrainingLoop:
                 part = self.update_head.train_loss(
                     hidden_MTD[:, first - 1 :], ids_MT[:, first - 1 :], stats=probed
                 )
-            self.accelerator.backward(part.loss_sum / tokens)
+            (part.loss_sum / tokens).backward()
             loss_sum += part.loss_sum.detach()
             if part.stats is not None:
                 window.stats = part.stats if window.stats is None else window.stats + part.stats
@@ -271,7 +265,7 @@ class TrainingLoop:
             self.head,
             self.sequences_NT,
             self.micro_batch_size,
-            self.accelerator,
+            self.compute,
             self.prefix,
             first_target=self.first_target,
         )
@@ -294,8 +288,8 @@ class TrainingLoop:
             self.head,
             sequences_NT,
             batch_size=self.micro_batch_size,
-            device=self.accelerator.device,
-            autocast=lambda: self.accelerator.autocast(),
+            device=self.compute.device,
+            autocast=self.compute.autocast,
         )
 
     def _crossed(self, every: int) -> bool:
@@ -303,7 +297,7 @@ class TrainingLoop:
         return self.update // every > (self.update - len(self._window.losses)) // every
 
     def _to_device(self, ids_BT: Tensor) -> Tensor:
-        device = self.accelerator.device
+        device = self.compute.device
         if device.type == "cuda":
             ids_BT = ids_BT.pin_memory()  # or the copy would wait for the device
         return ids_BT.to(device, non_blocking=True)
@@ -342,7 +336,7 @@ class TrainingLoop:
         epoch = round(self.order.epochs(self.update), 4)
         record: dict[str, Any] = {"kind": "epoch", "update": self.update, "epoch": epoch}
         if self.heldout_NT is not None:
-            with self.accelerator.autocast():
+            with self.compute.autocast():
                 probe = probe_sequences(
                     self.head,
                     self.heldout_NT.long(),
@@ -444,7 +438,7 @@ def mean_loss(
     head: LogitsHead,
     sequences_NT: Tensor,
     batch_size: int,
-    accelerator: Accelerator,
+    compute: Compute,
     prefix: FrozenPrefix | None = None,
     *,
     first_target: int = 1,
@@ -453,9 +447,9 @@ def mean_loss(
     run is judged by."""
     before = first_target - 1
     sums: list[Tensor] = []
-    with eval_mode(head.model), accelerator.autocast():
+    with eval_mode(head.model), compute.autocast():
         for rows_B in batched(range(len(sequences_NT)), batch_size):
-            ids_BT = sequences_NT[rows_B].long().to(accelerator.device)
+            ids_BT = sequences_NT[rows_B].long().to(compute.device)
             hidden_BTD = head.hidden(ids_BT) if prefix is None else prefix.hidden(rows_B)
             part = head.train_loss(hidden_BTD[:, before:], ids_BT[:, before:], stats=False)
             sums.append(part.loss_sum)

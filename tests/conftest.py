@@ -29,6 +29,24 @@ from text.base_model import train_tokenizer
 from text.corpus import read_documents
 
 VOCABULARY = 400
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--bf16",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="test as on an x86 CPU with or without bf16 units (emulated where there are none)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    units = config.getoption("--bf16")
+    if units != "auto":
+        torch.cpu._is_avx512_bf16_supported = lambda: units == "on"
+        torch.cpu._is_amx_tile_supported = lambda: units == "on"
+
+
 Save = Callable[[Path, PretrainedConfig], Path]
 
 

@@ -226,6 +226,18 @@ def test_another_configuration_is_not_written_over(
     assert bench.cells()["shift/text-seed0"].config["suite.analysis.k"] == 4
 
 
+def test_an_option_that_did_not_exist_when_a_cell_was_made_had_its_default(bench: Bench) -> None:
+    assert bench("shift") == 0
+    path = next((bench.folder / "cells").rglob("shift/text-seed0.json"))
+    cell = json.loads(path.read_text(encoding="utf-8"))
+    removed = cell["config"].pop("schedule.smoothing_updates")
+    path.write_text(json.dumps(cell), encoding="utf-8")
+    assert bench("shift") == 0
+    cell["config"]["schedule.smoothing_updates"] = removed + 1
+    path.write_text(json.dumps(cell), encoding="utf-8")
+    assert bench("shift") == 2
+
+
 def test_sigterm_and_a_second_call_give_the_figures_of_one(bench: Bench, tmp_path: Path) -> None:
     whole = Bench(tmp_path / "whole")
     assert whole() == 0

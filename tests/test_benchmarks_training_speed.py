@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.training_arms import ARMS, LEARNING_RATE, Setting, Turn, peak_rss_mib, work
@@ -131,10 +130,8 @@ def here(arms: Sequence[str], setting: Setting, *, repeats: int) -> dict[str, li
     turns = {}
     for arm in arms:
         caller: Any = Caller(repeats + 1)
-        AcceleratorState._reset_state(reset_partial_state=True)  # its precision is the process's
         work(arm, setting, caller)
         turns[arm] = caller.told
-    AcceleratorState._reset_state(reset_partial_state=True)
     return turns
 
 

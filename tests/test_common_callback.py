@@ -5,13 +5,21 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import distribute_tensor
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import (
+    EarlyStoppingCallback,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -22,8 +30,16 @@ from transformers import (
     set_seed,
 )
 
-from common.callback import LossToZeroCallback, full_pass_loss
+import common.callback
+from common.callback import LossToZeroCallback, full_pass_loss, of_first_process
+from common.checkpoint import Checkpoints
+from common.config import ScheduleConfig
+from common.device import Compute
 from common.errors import UserError
+from common.head import attach_head
+from common.schedule import LossToZero
+from common.schedule_options import ScheduleOptions
+from common.train import TrainingLoop
 
 SEQUENCES, LENGTH, VOCABULARY = 6, 8, 16
 
@@ -321,6 +337,167 @@ def test_options_are_checked_when_the_callback_is_made() -> None:
         LossToZeroCallback(learning_rate=1e-3)
     with pytest.raises(TypeError, match="targetloss"):
         LossToZeroCallback(targetloss=0.1)
+
+
+def test_the_callback_has_the_options_and_defaults_of_a_run() -> None:
+    config = ScheduleConfig()
+    of_callback = LossToZeroCallback().scheduler.options
+    for entry in fields(ScheduleOptions):
+        assert getattr(of_callback, entry.name) == getattr(config, entry.name), entry.name
+    assert LossToZeroCallback(target_loss=0.25).scheduler.options.knee_loss == pytest.approx(0.35)
+
+
+def test_callback_and_loop_make_the_same_run(tmp_path: Path) -> None:
+    """One update is one pass over the set, so that the order of the data cannot differ."""
+    ids_NT = torch.cat([torch.arange(SEQUENCES)[:, None], Rows().ids_NT[:, 1:]], dim=1)
+
+    class Whole(Rows):
+        def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+            return {"input_ids": ids_NT[index], "labels": ids_NT[index]}
+
+    model, callback = tiny_llama(), LossToZeroCallback(observe_every=1, smoothing_updates=4)
+    settings = {"adam_epsilon": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0}
+    trainer = trainer_of(
+        model, tmp_path, callback, per_device_train_batch_size=SEQUENCES, **settings
+    )
+    trainer.train_dataset = Whole()
+    trainer.train()
+
+    ours, records = tiny_llama(), []
+    ours.config._attn_implementation = "sdpa"
+    for module in ours.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+    schedule = LossToZero(
+        ScheduleOptions(smoothing_updates=4),
+        learning_rate=5e-3,
+        max_updates=400,
+        updates_per_epoch=1,
+    )
+    result = TrainingLoop(
+        head=attach_head(ours, ids_NT[:2]),
+        sequences_NT=ids_NT,
+        heldout_NT=None,
+        schedule=schedule,
+        optimizer=torch.optim.AdamW(ours.parameters(), lr=5e-3, weight_decay=0.0),
+        compute=Compute(torch.device("cpu"), bf16=False),
+        checkpoints=Checkpoints(tmp_path / "checkpoints"),
+        history=records.append,
+        forget_after=lambda _update: None,
+        seed=0,
+        batch_size=SEQUENCES,
+        micro_batch_size=SEQUENCES,
+        log_every=1,
+    ).run()
+    assert result.outcome == callback.scheduler.outcome == "reached"
+    assert result.updates == callback.scheduler.update > 20
+    assert result.final_loss == pytest.approx(callback.scheduler.final_loss, rel=1e-3)
+    logged = [entry["learning_rate"] for entry in trainer.state.log_history if "loss" in entry]
+    rates = [record["learning_rate"] for record in records if record["kind"] == "update"]
+    assert rates == pytest.approx(logged, rel=1e-3) and rates[-1] < rates[0]
+
+
+def test_an_odd_batch_is_no_spike(tmp_path: Path) -> None:
+    class Odd(Trainer):
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            loss = super().compute_loss(*args, **kwargs)
+            return loss + 100.0 * (self.state.global_step == 30)
+
+    odd, callback = trainer_of(tiny_llama(), tmp_path, max_steps=40), LossToZeroCallback()
+    odd.__class__ = Odd
+    odd.add_callback(callback)
+    odd.train()
+    assert max(entry.get("loss", 0.0) for entry in odd.state.log_history) > 20
+    assert callback.scheduler.recoveries == 0
+
+
+def test_a_stop_after_a_full_pass_does_not_count_that_pass_twice(tmp_path: Path) -> None:
+    class StopAtFirstPass(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = callback.scheduler.held == 1
+
+    callback = LossToZeroCallback(target_loss=0.05)
+    trainer_of(tiny_llama(), tmp_path, callback, StopAtFirstPass()).train()
+    assert callback.scheduler.held == 1
+    assert callback.scheduler.outcome == "budget_exhausted"
+
+
+def test_the_best_model_at_the_end_would_be_the_early_stopped_one(
+    tmp_path: Path, caplog: Any
+) -> None:
+    trainer = trainer_of(tiny_llama(), tmp_path, LossToZeroCallback())
+    trainer.args.load_best_model_at_end = True
+    with pytest.raises(UserError, match="load_best_model_at_end"):
+        trainer.train()
+
+    early = EarlyStoppingCallback(early_stopping_patience=1)
+    trainer = trainer_of(tiny_llama(), tmp_path, LossToZeroCallback(), early, max_steps=3)
+    with (
+        caplog.at_level(logging.WARNING, logger="common.callback"),
+        suppress(AssertionError),  # it wants evaluations
+    ):
+        trainer.train()
+    assert "EarlyStoppingCallback ends the run by a validation measure" in caplog.text
+
+
+@pytest.mark.parametrize(("kind", "name"), [("FSDP", "FSDP"), ("DEEPSPEED", "DeepSpeed")])
+def test_sharding_set_up_by_a_launcher_is_refused(
+    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = trainer_of(tiny_llama(), tmp_path, LossToZeroCallback())
+    assert not trainer.args.fsdp and trainer.args.deepspeed is None
+    shared = PartialState._shared_state  # where the launcher's choice ends up
+    monkeypatch.setitem(shared, "distributed_type", DistributedType[kind])
+    with pytest.raises(UserError, match=f"whole on each device; got {name}"):
+        LossToZeroCallback().on_train_begin(
+            trainer.args,
+            trainer.state,
+            trainer.control,
+            model=trainer.model,
+            train_dataloader=DataLoader(Rows()),
+        )
+
+
+def test_sharded_parameters_are_refused(tmp_path: Path) -> None:
+    model = tiny_llama()
+    trainer = trainer_of(model, tmp_path, LossToZeroCallback())
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        model.lm_head.weight = nn.Parameter(distribute_tensor(model.lm_head.weight.data, mesh))
+        with pytest.raises(UserError, match="DTensor"):
+            trainer.train()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_processes_decide_on_the_pass_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert of_first_process(0.3) == 0.3  # one process, nobody to ask
+
+    def broadcast(told: list[float], src: int) -> None:
+        assert src == 0
+        told[0] = 0.01
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.distributed, "is_initialized", lambda: True)
+        patch.setattr(torch.distributed, "broadcast_object_list", broadcast)
+        assert of_first_process(0.3) == 0.01
+    monkeypatch.setattr(common.callback, "of_first_process", lambda _loss: 0.01)
+    callback = LossToZeroCallback()
+    trainer_of(tiny_llama(), tmp_path, callback, max_steps=3).train()
+    assert callback.scheduler.final_loss == 0.01
+
+
+def test_a_full_pass_leaves_each_modules_mode_alone() -> None:
+    model = tiny_gpt2()
+    model.train()
+    model.transformer.h[0].eval()  # as one does with a frozen part that has batch norm
+    before = [module.training for module in model.modules()]
+    full_pass_loss(model, DataLoader(Rows()), batch_size=2, device=model.device)
+    assert [module.training for module in model.modules()] == before
 
 
 def test_fixed_mode_stops_at_its_updates(tmp_path: Path) -> None:

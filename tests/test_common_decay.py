@@ -50,7 +50,7 @@ def test_nan_ends_the_run() -> None:
     assert schedule.phase == "decay"
     assert schedule.observe([1.0, math.nan]) is Action.STOP
     assert schedule.outcome == "diverged" and not schedule.healthy
-    assert schedule.final_loss == 3.0
+    assert schedule.final_loss is None  # the weights of [2, 4] are gone as well
     assert [e["event"] for e in schedule.drain_events()] == ["nan"]
     assert schedule.drain_events() == []
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 import common.device
 from common.device import (
     COMPILE_FROM_UPDATES,
+    Compute,
     computes_in_bf16,
-    make_accelerator,
+    pick_compute,
     pick_device,
     should_compile,
 )
@@ -50,9 +50,7 @@ def test_bf16_on_x86_needs_units_of_its_own(monkeypatch: pytest.MonkeyPatch, uni
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: unit == "avx512")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: unit == "amx")
     assert computes_in_bf16(CPU) == (unit != "none")
-    AcceleratorState._reset_state(True)
-    precision = make_accelerator(CPU, "auto").mixed_precision
-    assert precision == ("no" if unit == "none" else "bf16")
+    assert pick_compute(CPU, "auto").precision == ("fp32" if unit == "none" else "bf16")
 
 
 def test_bf16_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,21 +65,31 @@ def test_bf16_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_precision_decides_over_the_machine() -> None:
-    for precision, expected in (("fp32", "no"), ("bf16", "bf16")):
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        compute = pick_compute(CPU, precision)
+        assert compute.precision == precision and compute.device == CPU
+        assert dtype_of_a_product(compute) == dtype
+
+
+def dtype_of_a_product(compute: Compute) -> torch.dtype:
+    with compute.autocast():
+        return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+
+
+def test_no_state_of_the_process_decides_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an earlier run, nor the caller's own accelerate or autocast, nor the environment."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    AcceleratorState._reset_state(True)
+    theirs = Accelerator(mixed_precision="bf16", cpu=True)
+    try:
+        one, other = pick_compute(CPU, "fp32"), pick_compute(CPU, "bf16")
+        with theirs.autocast():
+            assert dtype_of_a_product(one) == torch.float32
+        assert dtype_of_a_product(other) == torch.bfloat16
+        assert dtype_of_a_product(one) == torch.float32
+        assert theirs.mixed_precision == "bf16"
+    finally:
         AcceleratorState._reset_state(True)
-        accelerator = make_accelerator(CPU, precision)
-        assert accelerator.mixed_precision == expected and accelerator.device == CPU
-        with accelerator.autocast():
-            product = torch.ones(2, 2) @ torch.ones(2, 2)
-        assert product.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
-
-
-@pytest.mark.parametrize("tracker", ["tensorboard", "wandb", "trackio"])
-def test_missing_tracker(monkeypatch: pytest.MonkeyPatch, tracker: str) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    fix = r"hyperfitting\[track\]" if tracker == "tensorboard" else f"pip install {tracker}"
-    with pytest.raises(UserError, match=fix):
-        make_accelerator(CPU, "fp32", tracker=tracker)
 
 
 def test_compile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
@@ -28,7 +27,7 @@ from common.checkpoint import Checkpoints
 from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
-from common.device import make_accelerator, pick_device
+from common.device import Compute
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.errors import UserError
 from common.evaluate import Evaluator
@@ -44,11 +43,6 @@ from common.shared_original import original_key
 
 VOCABULARY, LENGTH, CONTEXT, NEW = 32, 24, 4, 8
 SCHEMA = Path(common.experiment.__file__).parent / "schema" / "metrics.schema.json"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate() -> None:
-    AcceleratorState._reset_state(True)
 
 
 def walks(count: int, seed: int) -> Tensor:
@@ -144,7 +138,6 @@ CONFIG = RunConfig(
 
 
 def run(out: Path, config: RunConfig = CONFIG, **changes: Any) -> dict[str, Any]:
-    AcceleratorState._reset_state(True)
     config = replace(config, **changes)
     folder = RunFolder.create(
         out,
@@ -480,11 +473,27 @@ def test_a_second_run_reads_what_the_first_measured_on_the_original(
     assert len(list((tmp_path / "shared").iterdir())) == 2
 
 
+def test_runs_of_different_precision_in_one_process(tmp_path: Path) -> None:
+    schedule = ScheduleConfig(learning_rate=1e-2, mode="fixed", fixed_updates=4)
+    runs = [
+        run(
+            tmp_path / f"{number}",
+            schedule=schedule,
+            train=replace(CONFIG.train, precision=precision),
+            measure=MeasureConfig(curve_prompts=0),
+        )
+        for number, precision in enumerate(("fp32", "bf16", "fp32"))
+    ]
+    losses = [one["training"]["final_loss"] for one in runs]
+    assert losses[0] == losses[2] != losses[1]  # neither run decided for a later one
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
 @pytest.mark.parametrize(
     "changed", ["weights", "prompts", "references", "blocker", "batch", "conditions"]
 )
 def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
-    accelerator = make_accelerator(pick_device("cpu"), "fp32")
+    compute = Compute(torch.device("cpu"), bf16=False)
 
     class Changed(Walks):
         def prompts(self) -> list[PromptSet]:
@@ -501,7 +510,7 @@ def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
             return [replace(greedy, blocked=changed == "blocker"), *more, *others]
 
     def key(domain: Walks, measure: MeasureConfig = CONFIG.measure) -> str:
-        return original_key(domain, measure, seed=0, accelerator=accelerator)
+        return original_key(domain, measure, seed=0, compute=compute)
 
     domain, measure = Changed(), CONFIG.measure
     if changed == "weights":

@@ -6,12 +6,27 @@ import json
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from common.errors import UserError
 from common.schedule import Action, LossToZero
+from common.schedule_options import ScheduleOptions
+
+
+def loss_to_zero(
+    *, learning_rate: float = 1.0, max_updates: int = 100, pass_every: int = 20, **options: Any
+) -> LossToZero:
+    """A schedule with a knee far above the target, which gives the simulations time to settle."""
+    settling = {"pass_margin": 1.5, "knee": 0.2, "min_rate_factor": 0.1}
+    return LossToZero(
+        ScheduleOptions(**settling | options, pass_every=pass_every),
+        learning_rate=learning_rate,
+        max_updates=max_updates,
+        updates_per_epoch=40,
+    )
 
 
 def drive(
@@ -61,7 +76,7 @@ def test_settles_where_a_constant_rate_rattles_above_the_target(floor: float) ->
     constant = Rattling(floor_per_rate=floor)
     assert min(constant(1.0) and constant.level for _ in range(5000)) > 0.05
     simulated = Rattling(floor_per_rate=floor)
-    schedule = LossToZero(learning_rate=1.0, max_updates=5000)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=5000)
     drive(schedule, simulated, full_loss=lambda: simulated.level)
     assert schedule.outcome == "reached"
     assert simulated.level <= 0.05
@@ -70,7 +85,7 @@ def test_settles_where_a_constant_rate_rattles_above_the_target(floor: float) ->
 
 
 def test_settling_rate_never_rises_and_has_its_bound() -> None:
-    schedule = LossToZero(
+    schedule = loss_to_zero(
         learning_rate=1.0, max_updates=600, target_loss=0.001, knee=1.0, min_rate_factor=0.2
     )
     rates, loss = [], decay(40, noise=0.3)
@@ -88,7 +103,7 @@ def test_settling_rate_never_rises_and_has_its_bound() -> None:
 
 
 def test_only_passes_held_in_a_row_and_apart_end_the_run() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=500, hold=2, pass_every=10)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=500, hold=2, pass_every=10)
     answers, asked = iter([0.06, 0.04, 0.07, 0.05, 0.03]), []
     action = Action.CONTINUE
     while action is not Action.STOP:
@@ -101,13 +116,13 @@ def test_only_passes_held_in_a_row_and_apart_end_the_run() -> None:
 
 
 def test_zero_loss_is_accepted() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=100, pass_every=20)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=100, pass_every=20)
     drive(schedule, lambda rate: 0.0)
     assert (schedule.outcome, schedule.final_loss) == ("reached", 0.0)
 
 
 def test_low_minibatch_losses_alone_never_end_the_run() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=100, pass_every=20)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=100, pass_every=20)
     drive(schedule, lambda rate: 0.001, full_loss=lambda: 0.2)
     assert schedule.outcome == "budget_exhausted"
     assert schedule.update == 100
@@ -116,7 +131,7 @@ def test_low_minibatch_losses_alone_never_end_the_run() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_nan_halves_the_rate_then_gives_up(bad: float) -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=100, max_recoveries=2)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=100, max_recoveries=2)
     assert schedule.observe([3.0, bad, 3.0]) is Action.RESTORE
     assert not schedule.healthy
     schedule.restored(0)
@@ -132,7 +147,7 @@ def test_nan_halves_the_rate_then_gives_up(bad: float) -> None:
 
 
 def test_nan_in_a_full_pass_is_a_divergence() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=100)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=100)
     assert schedule.observe([0.01]) is Action.FULL_PASS
     assert schedule.full_pass(math.nan) is Action.RESTORE
     assert schedule.rate == pytest.approx(0.5 * 0.1)  # halved, and settled to its bound
@@ -140,7 +155,7 @@ def test_nan_in_a_full_pass_is_a_divergence() -> None:
 
 
 def test_lasting_spike_is_caught_and_named() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=100)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=100)
     assert schedule.observe([2.0] * 20) is Action.CONTINUE
     assert schedule.observe([7.0, 7.0]) is Action.CONTINUE
     assert not schedule.healthy
@@ -154,7 +169,7 @@ def test_lasting_spike_is_caught_and_named() -> None:
 
 
 def test_slow_divergence_is_caught() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=1000)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=1000)
     assert schedule.observe([2.0] * 20) is Action.CONTINUE
     climbing = [2.0 + 0.03 * update for update in range(150)]
     assert Action.RESTORE in [schedule.observe(climbing)]
@@ -167,14 +182,14 @@ def test_ordinary_noise_is_no_spike(seed: int) -> None:
     high = [draw.gauss(3.5, 0.6) for _ in range(400)]
     one_odd_batch = [0.05] * 50 + [4.0] + [0.05] * 50
     for losses in (near_zero, high, one_odd_batch):
-        schedule = LossToZero(learning_rate=1.0, max_updates=1000, target_loss=0.001)
+        schedule = loss_to_zero(learning_rate=1.0, max_updates=1000, target_loss=0.001)
         assert schedule.observe(losses) is Action.CONTINUE
         assert schedule.recoveries == 0
     assert schedule.smoothed_loss == pytest.approx(0.05, rel=0.1)
 
 
 def test_too_small_a_rate_is_raised_within_its_bound() -> None:
-    schedule = LossToZero(
+    schedule = loss_to_zero(
         learning_rate=1.0, max_updates=3000, patience=50, growth=2.0, max_rate_factor=4.0
     )
     highest, level = 0.0, 4.0
@@ -191,7 +206,7 @@ def test_too_small_a_rate_is_raised_within_its_bound() -> None:
 
 
 def test_a_raise_that_does_not_help_is_undone() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=400, patience=50)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=400, patience=50)
     rates = []
     while schedule.outcome is None:
         rates.append(schedule.rate)
@@ -204,7 +219,7 @@ def test_a_raise_that_does_not_help_is_undone() -> None:
 
 
 def test_a_rate_that_diverged_is_not_raised_again() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=400, patience=50)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=400, patience=50)
     schedule.observe([2.0, math.nan])
     schedule.restored(1)
     while schedule.outcome is None:
@@ -214,7 +229,7 @@ def test_a_rate_that_diverged_is_not_raised_again() -> None:
 
 
 def test_fixed_mode_is_constant_and_exact() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=500, mode="fixed", fixed_updates=100)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=500, mode="fixed", fixed_updates=100)
     loss, passes = decay(5), 0
     for update in range(100):
         assert (schedule.rate, schedule.phase, schedule.outcome) == (1.0, "descend", None)
@@ -223,14 +238,14 @@ def test_fixed_mode_is_constant_and_exact() -> None:
     assert passes == 1
     assert schedule.full_pass(0.06) is Action.STOP
     assert schedule.outcome == "budget_exhausted"
-    other = LossToZero(learning_rate=1.0, max_updates=500, mode="fixed", fixed_updates=3)
+    other = loss_to_zero(learning_rate=1.0, max_updates=500, mode="fixed", fixed_updates=3)
     other.observe([1.0, 1.0, 1.0])
     other.full_pass(0.05)
     assert other.outcome == "reached"
 
 
 def test_warmup_is_linear_also_between_observations() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=50, warmup_updates=4)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=50, warmup_updates=4)
     assert [schedule.rate_in(n) for n in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     schedule.observe([3.0, 3.0])
     assert schedule.rate == 0.75
@@ -238,7 +253,7 @@ def test_warmup_is_linear_also_between_observations() -> None:
 
 @pytest.mark.parametrize("half_life", [10, 40, 150])
 def test_forecast_is_within_a_factor_of_two_in_the_second_half(half_life: float) -> None:
-    schedule, loss = LossToZero(learning_rate=1.0, max_updates=20_000), decay(half_life)
+    schedule, loss = loss_to_zero(learning_rate=1.0, max_updates=20_000), decay(half_life)
     assert schedule.steps_to_go() is None
     forecasts = []
     while schedule.outcome is None:
@@ -256,7 +271,7 @@ def test_forecast_is_within_a_factor_of_two_in_the_second_half(half_life: float)
 
 def test_forecast_follows_a_loss_that_answers_to_the_rate() -> None:
     simulated = Rattling(floor_per_rate=0.04)
-    schedule, forecasts = LossToZero(learning_rate=1.0, max_updates=20_000), []
+    schedule, forecasts = loss_to_zero(learning_rate=1.0, max_updates=20_000), []
     while schedule.outcome is None:
         if schedule.observe([simulated(schedule.rate)]) is Action.FULL_PASS:
             schedule.full_pass(simulated.level)
@@ -272,13 +287,13 @@ def test_forecast_follows_a_loss_that_answers_to_the_rate() -> None:
 
 
 def test_forecast_is_unknown_while_nothing_falls() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=1000)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=1000)
     schedule.observe([2.0 + 0.001 * update for update in range(100)])
     assert schedule.steps_to_go() is None
 
 
 def test_diversity_that_stops_growing_ends_the_run_after_a_last_pass() -> None:
-    schedule = LossToZero(
+    schedule = loss_to_zero(
         learning_rate=1.0, max_updates=100, diversity_patience=2, diversity_min_delta=0.01
     )
     schedule.observe([3.0])
@@ -286,16 +301,93 @@ def test_diversity_that_stops_growing_ends_the_run_after_a_last_pass() -> None:
     assert schedule.diversity(0.4) is Action.FULL_PASS
     assert schedule.full_pass(0.3) is Action.STOP
     assert (schedule.outcome, schedule.final_loss) == ("diversity_stopped", 0.3)
-    off = LossToZero(learning_rate=1.0, max_updates=100)
+    off = loss_to_zero(learning_rate=1.0, max_updates=100)
     assert {off.diversity(0.1) for _ in range(50)} == {Action.CONTINUE}
 
 
 def test_loop_that_ends_early_still_gets_an_honest_outcome() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=100)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=100)
     schedule.observe([3.0])
     assert schedule.out_of_updates() is Action.FULL_PASS
     assert schedule.full_pass(2.9) is Action.STOP
     assert (schedule.outcome, schedule.final_loss) == ("budget_exhausted", 2.9)
+
+
+@pytest.mark.parametrize("end", ["out_of_updates", "diversity"])
+def test_one_pass_over_the_same_weights_counts_once(end: str) -> None:
+    """The target asks for two passes in a row; a second one without an update proves nothing."""
+    schedule = loss_to_zero(hold=2, pass_every=1, diversity_patience=1)
+    schedule.diversity(0.5)
+    assert schedule.observe([0.04]) is Action.FULL_PASS
+    assert schedule.full_pass(0.04) is Action.CONTINUE
+    action = schedule.out_of_updates() if end == "out_of_updates" else schedule.diversity(0.5)
+    assert action is Action.STOP and schedule.held == 1
+    ended = {"out_of_updates": "budget_exhausted", "diversity": "diversity_stopped"}[end]
+    assert (schedule.outcome, schedule.final_loss) == (ended, 0.04)
+    assert "held for 2" not in schedule.message
+
+
+def test_the_mean_of_several_updates_is_one_look() -> None:
+    """One odd batch lifts the mean of its window; that is no lasting spike."""
+    schedule = loss_to_zero(max_updates=1000, spike_updates=3)
+    for _ in range(10):
+        schedule.observe_mean(2.0, updates=5)
+    assert schedule.observe_mean(20.0, updates=5) is Action.CONTINUE
+    assert not schedule.healthy
+    assert schedule.observe_mean(2.0, updates=5) is Action.CONTINUE
+    assert schedule.healthy and schedule.recoveries == 0 and schedule.update == 60
+    windows = [schedule.observe_mean(20.0, updates=5) for _ in range(3)]
+    assert windows == [Action.CONTINUE, Action.CONTINUE, Action.RESTORE]
+
+
+def test_a_mean_counts_like_its_updates() -> None:
+    one, other = loss_to_zero(warmup_updates=7), loss_to_zero(warmup_updates=7)
+    for loss in (3.0, 2.5, 2.0):
+        one.observe([loss] * 4)
+        other.observe_mean(loss, updates=4)
+    assert one.state_dict() == other.state_dict()
+    with pytest.raises(UserError, match="updates_left"):
+        other.observe_mean(1.0, updates=101)
+
+
+def test_a_loss_of_abandoned_weights_is_not_the_final_one() -> None:
+    schedule = loss_to_zero(hold=3, pass_every=1, max_recoveries=1)
+    schedule.observe([0.04])
+    schedule.full_pass(0.04)
+    assert schedule.final_loss == 0.04
+    schedule.observe([math.nan])
+    schedule.restored(0)
+    assert schedule.final_loss is None
+    schedule.observe([0.04])
+    schedule.full_pass(0.03)
+    assert schedule.final_loss == 0.03
+    assert schedule.observe([math.nan]) is Action.STOP
+    assert (schedule.outcome, schedule.final_loss) == ("diverged", None)
+
+
+def test_the_knee_follows_a_target_that_was_set_alone() -> None:
+    assert ScheduleOptions(target_loss=0.25).knee_loss == pytest.approx(0.35)
+    LossToZero(
+        ScheduleOptions(target_loss=0.25), learning_rate=1.0, max_updates=9, updates_per_epoch=3
+    )
+    assert ScheduleOptions(target_loss=0.25, knee=2.0).knee_loss == 2.0
+
+
+@pytest.mark.parametrize(("per_epoch", "every"), [(0.4, 1), (5, 2), (64, 32)])
+def test_full_passes_are_half_an_epoch_apart_unless_told(per_epoch: float, every: int) -> None:
+    for given in (None, 7):
+        schedule = LossToZero(
+            ScheduleOptions(pass_every=given, hold=9),
+            learning_rate=1.0,
+            max_updates=500,
+            updates_per_epoch=per_epoch,
+        )
+        passes = []
+        while len(passes) < 3:
+            if schedule.observe([0.01]) is Action.FULL_PASS:
+                passes.append(schedule.update)
+                schedule.full_pass(0.01)
+        assert passes[2] - passes[1] == (given or every)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -309,10 +401,10 @@ def test_a_json_round_trip_at_any_moment_changes_no_decision(seed: int) -> None:
         "warmup_updates": draw.choice([0, 10]),
         "diversity_patience": draw.choice([None, 8]),
     }
-    plain, copied, level = LossToZero(**options), LossToZero(**options), 3.0
+    plain, copied, level = loss_to_zero(**options), loss_to_zero(**options), 3.0
     while plain.outcome is None:
         state = json.loads(json.dumps(copied.state_dict(), allow_nan=False))
-        copied = LossToZero(**options)
+        copied = loss_to_zero(**options)
         copied.load_state_dict(state)
         level *= draw.choice([0.9, 0.97, 1.0, 1.02])
         losses = [level * draw.uniform(0.8, 1.25) for _ in range(min(5, plain.updates_left))]
@@ -338,14 +430,14 @@ def test_a_json_round_trip_at_any_moment_changes_no_decision(seed: int) -> None:
 
 
 def test_a_larger_budget_reopens_an_exhausted_run() -> None:
-    ended = LossToZero(learning_rate=1.0, max_updates=2)
+    ended = loss_to_zero(learning_rate=1.0, max_updates=2)
     ended.observe([3.0, 3.0])
     ended.full_pass(3.0)
-    longer = LossToZero(learning_rate=1.0, max_updates=3)
+    longer = loss_to_zero(learning_rate=1.0, max_updates=3)
     longer.load_state_dict(ended.state_dict())
     assert (longer.outcome, longer.updates_left, longer.phase) == (None, 1, "descend")
     assert longer.observe([3.0]) is Action.FULL_PASS
-    same = LossToZero(learning_rate=1.0, max_updates=2)
+    same = loss_to_zero(learning_rate=1.0, max_updates=2)
     same.load_state_dict(ended.state_dict())
     assert same.outcome == "budget_exhausted"
 
@@ -383,17 +475,17 @@ def test_a_larger_budget_reopens_an_exhausted_run() -> None:
 def test_each_option_is_checked_by_name(option: str, value: object) -> None:
     options: dict = {"learning_rate": 1e-3, "max_updates": 100, option: value}
     with pytest.raises(UserError, match=rf"schedule\.{option} "):
-        LossToZero(**options)
+        loss_to_zero(**options)
 
 
 @pytest.mark.parametrize("fixed_updates", [None, 0, 101])
 def test_fixed_mode_needs_a_number_within_the_budget(fixed_updates: int | None) -> None:
     with pytest.raises(UserError, match=r"schedule\.fixed_updates"):
-        LossToZero(learning_rate=1.0, max_updates=100, mode="fixed", fixed_updates=fixed_updates)
+        loss_to_zero(learning_rate=1.0, max_updates=100, mode="fixed", fixed_updates=fixed_updates)
 
 
 def test_calls_out_of_order_are_refused() -> None:
-    schedule = LossToZero(learning_rate=1.0, max_updates=2)
+    schedule = loss_to_zero(learning_rate=1.0, max_updates=2)
     with pytest.raises(UserError, match="full_pass"):
         schedule.full_pass(1.0)
     with pytest.raises(UserError, match="losses"):
@@ -439,7 +531,7 @@ def test_drives_a_plain_torch_optimizer_through_a_divergence_to_the_target() -> 
             head.weight.data.fill_(math.nan)
         return loss.item()
 
-    schedule = LossToZero(learning_rate=0.02, max_updates=2000)
+    schedule = loss_to_zero(learning_rate=0.02, max_updates=2000)
     good = save()
     while schedule.outcome is None:
         for group in optimizer.param_groups:

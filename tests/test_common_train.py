@@ -13,26 +13,22 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from accelerate.state import AcceleratorState
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from common.checkpoint import Checkpoints
-from common.device import make_accelerator
+from common.device import Compute
 from common.errors import UserError
 from common.head import attach_head
 from common.jsonl import read_jsonl, to_jsonl
 from common.schedule import LossToZero
+from common.schedule_options import ScheduleOptions
 from common.train import TrainingLoop, TrainResult, mean_loss
 from common.weights import copy_weights, load_weights, trainable_parameters
 
 VOCABULARY, LENGTH, TRAIN, BATCH = 24, 12, 10, 4
 TIMING = ("tokens_per_second",)
-
-
-@pytest.fixture(autouse=True)
-def _fresh_accelerate() -> None:
-    AcceleratorState._reset_state(True)
+FP32 = Compute(torch.device("cpu"), bf16=False)
 
 
 def tiny_model(**changes: Any) -> LlamaForCausalLM:
@@ -54,13 +50,22 @@ def sequences(count: int, seed: int) -> Tensor:
     return torch.randint(0, VOCABULARY, (count, LENGTH), generator=generator)
 
 
+def loss_to_zero(*, learning_rate: float, max_updates: int, **options: Any) -> LossToZero:
+    return LossToZero(
+        ScheduleOptions(**options),
+        learning_rate=learning_rate,
+        max_updates=max_updates,
+        updates_per_epoch=TRAIN / BATCH,
+    )
+
+
 class Run:
     """A loop with everything around it; the history lies in a file, as in a real run."""
 
     def __init__(self, folder: Path, *, model: Any = None, **changes: Any) -> None:
         self.model = tiny_model() if model is None else model
         self.path = folder / "history.jsonl"
-        schedule = {"learning_rate": 1e-2, "max_updates": 400, "pass_every": 3}
+        schedule: dict[str, Any] = {"pass_every": 3, "learning_rate": 1e-2, "max_updates": 400}
         schedule |= changes.pop("schedule", {})
         step = changes.pop("on_step", None)
         rate = schedule["learning_rate"]
@@ -71,9 +76,9 @@ class Run:
             "head": attach_head(self.model, sequences(2, 1)),
             "sequences_NT": sequences(TRAIN, 1),
             "heldout_NT": sequences(4, 2),
-            "schedule": LossToZero(**schedule),
+            "schedule": loss_to_zero(**schedule),
             "optimizer": optimizer,
-            "accelerator": make_accelerator(torch.device("cpu"), "fp32"),
+            "compute": FP32,
             "checkpoints": Checkpoints(folder / "checkpoints"),
             "history": self.write,
             "forget_after": self.forget_after,
@@ -146,7 +151,7 @@ def test_reaches_the_target_measured_by_a_plain_pass(tmp_path: Path) -> None:
 def test_mean_loss_is_over_tokens_whatever_the_batch(tmp_path: Path) -> None:
     run = Run(tmp_path)
     losses = [
-        mean_loss(run.loop.head, sequences(TRAIN, 1), size, run.loop.accelerator)
+        mean_loss(run.loop.head, sequences(TRAIN, 1), size, run.loop.compute)
         for size in (1, 3, TRAIN)
     ]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
@@ -324,17 +329,19 @@ def test_run_killed_after_a_recovery_remembers_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [16, 22])
-def test_nan_in_the_gradient_before_a_checkpoint_is_noticed(tmp_path: Path, step: int) -> None:
+def test_nan_in_the_gradient_before_a_checkpoint_is_noticed(
+    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The losses up to there are finite, the weights to be saved or returned are not."""
-    model, accelerator = tiny_model(), make_accelerator(torch.device("cpu"), "fp32")
-    backward, spoil = accelerator.backward, at_step(step, lambda: spoil_gradients(model))
+    model, clip = tiny_model(), torch.nn.utils.clip_grad_norm_
+    spoil = at_step(step, lambda: spoil_gradients(model))
 
-    def backward_then_spoil(loss: Tensor) -> None:
-        backward(loss)
+    def spoil_then_clip(parameters: Any, limit: float) -> Tensor:
         spoil()
+        return clip(parameters, limit)
 
-    accelerator.backward = backward_then_spoil
-    run = Run(tmp_path, model=model, schedule=FIXED, accelerator=accelerator)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoil_then_clip)
+    run = Run(tmp_path, model=model, schedule=FIXED)
     result = run.loop.run()
     assert result.updates == 22 and result.final_loss is not None
     assert all(p.isfinite().all() for p in model.parameters())
@@ -471,11 +478,15 @@ def test_checkpoint_every(tmp_path: Path) -> None:
     assert run.loop.checkpoints.updates() == [0, 22]
 
 
-def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    accelerator = make_accelerator(torch.device("cpu"), "fp32")
-    monkeypatch.setattr(type(accelerator), "num_processes", 2)
-    with pytest.raises(UserError, match="one process"):
-        Run(tmp_path, accelerator=accelerator)
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
+def test_several_processes_are_refused(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    Run(tmp_path)
+    monkeypatch.setenv(variable, "2")
+    with pytest.raises(UserError, match="one process; got 2"):
+        Run(tmp_path)
 
 
 if __name__ == "__main__":

@@ -245,6 +245,7 @@ def test_a_killed_run_resumes_to_the_same_weights_and_metrics(
     tmp_path: Path, tiny_checkpoint: Path, tiny_run: tuple[str, ...]
 ) -> None:
     fixed = ["--schedule.mode", "fixed", "--schedule.fixed_updates", "60"]
+    fixed += ["--train.precision", "fp32"]  # also in the other process, which knows no --bf16
     often = ["--train.checkpoint_every", "2", "--train.validate_every_epochs", "4"]
     argv = ["--model", str(tiny_checkpoint), *tiny_run, *LEAST, *fixed, *often]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
