@@ -42,6 +42,6 @@ def copies_told(copied: Mapping[str, Value]) -> str:
         return ""
     shares = ", ".join(f"{share(value)} {name}".rstrip() for name, value in most.items())
     return (
-        f"; most continuations are copied ({shares} hold more than 10 tokens in a row from the "
-        "training set), so their type-token ratio decides nothing"
+        f"; where most continuations are copies ({shares} hold more than 10 tokens in a row from "
+        "the training set), the type-token ratio decides nothing"
     )
