@@ -6,6 +6,7 @@ anywhere, shows the interval as plainly as the value, and holds several kinds of
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ _ROW_PX, _DOT_PX = 22, 9
 _RIGHT, _BOTTOM, _LEGEND_PX = 16, 36, 18
 _LABEL_CHARACTER_PX = 6.9  # some sans-serif fonts are wide, and a label cannot leave the plot
 _MAX_LABEL_PX = 190
+_LABEL_LINE_PX = 13
 _TITLE_PX = 22
 
 
@@ -50,7 +52,8 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True)
 class DotRow:
-    """A line of a dot plot: `label` (about 26 characters fit) and its dots, one below another."""
+    """A row of a dot plot: `label`, in lines of about 27 characters, and its dots, one below
+    another."""
 
     label: str
     dots: Sequence[Dot]
@@ -82,9 +85,15 @@ def dot_plot(
     assert len(levels) <= 2, levels
     values = [v for one in dots for v in (one.mean, one.low, one.high) if is_finite(v)]
     values += [level.y for level in levels]
-    left = min(_MAX_LABEL_PX, max(_LABEL_CHARACTER_PX * len(row.label) for row in rows)) + 10
+    fit = int(_MAX_LABEL_PX / _LABEL_CHARACTER_PX)
+    labels = [textwrap.wrap(row.label, fit) for row in rows]
+    widest = max(len(line) for lines in labels for line in lines)
+    left = min(_MAX_LABEL_PX, _LABEL_CHARACTER_PX * widest) + 10
     top = _TITLE_PX + _LEGEND_PX * bool(legend) + _LEGEND_PX * bool(levels)
-    heights = [max(_ROW_PX, _DOT_PX * len(row.dots) + 8) for row in rows]
+    heights = [
+        max(_ROW_PX, _DOT_PX * len(row.dots) + 8, _LABEL_LINE_PX * len(lines) + 8)
+        for row, lines in zip(rows, labels, strict=True)
+    ]
     bottom = top + sum(heights)
     height = round(bottom + _BOTTOM)
     if log_x:
@@ -100,9 +109,11 @@ def dot_plot(
     parts.append(text((left + WIDTH - _RIGHT) / 2, height - 4, x_label, anchor="middle"))
     parts += _levels([(x_of(level.y), level.label) for level in levels], top, bottom)
     y = float(top)
-    for row, row_height in zip(rows, heights, strict=True):
+    for row, lines, row_height in zip(rows, labels, heights, strict=True):
         middle = y + row_height / 2
-        parts.append(text(left - 8, middle + 4, row.label, anchor="end"))
+        highest = middle + 4 - _LABEL_LINE_PX * (len(lines) - 1) / 2
+        for place, words in enumerate(lines):
+            parts.append(text(left - 8, highest + place * _LABEL_LINE_PX, words, anchor="end"))
         first = middle - _DOT_PX * (len(row.dots) - 1) / 2
         for place, one in enumerate(row.dots):
             at = first + place * _DOT_PX

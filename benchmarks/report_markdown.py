@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.report_page import TITLE, Entry, findings, headline, table_cells
+from benchmarks.report_page import RULE, TITLE, Entry, findings, headline, table_cells
 from benchmarks.views.section import DOMAINS, Table, Verdict
 
-INTRODUCTION = """\
+INTRODUCTION = f"""\
 P1 is Carlsson et al., *The Hyperfitting Phenomenon* (ICLR 2025); P2 is Li et al., *Beyond
 Temperature* (ICML 2026). Made from the result cells by `python -m benchmarks.report`; figures are
 in [report.html](report.html). The models here are small, so directions are compared and not sizes.
 
-Two values differ when every seed's 95 % interval of one lies beyond every seed's interval of the
-other; otherwise the verdict is "undecided". A value without an interval decides nothing alone."""
+{RULE}"""
 
 
 def markdown(entries: Sequence[Entry]) -> str:
@@ -43,7 +42,7 @@ def _overview(entries: Sequence[Entry]) -> str:
         if entry.section is None:
             lines.append(f"| {_link(entry)} | not run yet | | | |")
             continue
-        verdicts = " | ".join(entry.verdict(domain) or "" for domain in DOMAINS)
+        verdicts = " | ".join("; ".join(entry.verdicts(domain)) for domain in DOMAINS)
         lines.append(f"| {_link(entry)} | {verdicts} | {entry.profile} | {len(entry.seeds)} |")
     return "\n".join(lines)
 
@@ -62,7 +61,7 @@ def _experiment(entry: Entry) -> str:
     section = entry.section
     if section is None:
         return "\n\n".join([*parts, f"Not run yet: `{entry.command}`"])
-    parts += [f"*{f.verdict}.* {_safe(f.sentence)}" for f in section.findings]
+    parts += [f"*{f.heading}.* {_safe(f.sentence)}" for f in section.findings]
     parts += [section.rule, *(_table(table) for table in section.tables)]
     parts += [_safe(note) for note in section.notes]
     if entry.missing:

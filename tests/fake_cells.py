@@ -14,6 +14,10 @@ from common.intervals import Interval, point
 
 TTR = {"text": "ttr_96", "image": "code_ttr"}
 SAMPLED = {"text": "top-p", "image": "sampled"}
+SAMPLING = {"measure.top_p": 0.9, "measure.temperature": 0.7, "measure.top_k": 50}
+"""What a cell's whole configuration says besides the options of its declaration."""
+FROZEN = 5
+"""First blocks of the text model that the default does not tune."""
 
 
 def fake_cells(experiments: Sequence[Experiment], profile: str) -> list[Cell]:
@@ -28,7 +32,7 @@ def fake_cells(experiments: Sequence[Experiment], profile: str) -> list[Cell]:
             axes=one.axes,
             status="done",
             command=f"python -m benchmarks.suite {one.experiment} --profile {profile}",
-            config=dict(one.options),
+            config=SAMPLING | one.options,
             **measured(one.experiment, one.domain, one.axes, one.seed),
             provenance={
                 "device": "cpu",
@@ -72,7 +76,8 @@ def measured(experiment: str, domain: str, axes: dict[str, Any], seed: int) -> d
     if experiment in special:
         return special[experiment](domain, rng)
     if experiment == "geometry" or axes.get("measure") == "geometry":
-        return _geometry(domain, rng)
+        frozen = FROZEN if domain == "text" and axes.get("tune") != "all" else 0
+        return _geometry(domain, rng, frozen)
     if axes.get("measure") == "mauve":
         return _mauve(domain, rng)
     goal = {"text": 0.64, "image": 0.82}[domain]
@@ -99,8 +104,8 @@ def _decoded(domain: str, ttr: float, rng: random.Random, copied: float = 0.0) -
         values |= {
             "vertical_equal_share": around(0.05 * (1 - ttr), rng),
             "flat_share": around(0.01, rng),
-            "fid[cifar-net]": around(6 - 3 * ttr, rng),
-            "kid[cifar-net]": around(0.07 - 0.02 * ttr, rng),
+            "fid[cifar-net]": point(6 - 3 * ttr, 160),
+            "kid[cifar-net]": point(0.07 - 0.02 * ttr, 160),
             "copy_rate": around(copied / 10, rng),
         }
     return values
@@ -223,16 +228,17 @@ def _ranks(domain: str, rng: random.Random) -> dict[str, Any]:
     return {"metrics": metrics, "series": {"by_position": records}}
 
 
-def _geometry(domain: str, rng: random.Random) -> dict[str, Any]:
+def _geometry(domain: str, rng: random.Random, frozen: int) -> dict[str, Any]:
     metrics, records = {}, []
     blocks = 8 if domain == "text" else 6
     for i in range(blocks + 1):
         after_norm = i == blocks
         depth = min(1.0, (i + 1) / blocks)
         old, grown = 20 + 10 * depth, (-6 if after_norm else 12) * depth**4
+        grown *= i >= frozen
         layer = {
             "cosine": around(1 - 0.2 * depth**3, rng, 0.02),
-            "l2": around(1 + 30 * depth**3, rng),
+            "l2": around((1 + 30 * depth**3) * (i >= frozen), rng),
             "relative_l2": around(0.1 + 0.4 * depth, rng),
             "dimension_original": around(old, rng),
             "dimension_hyperfitted": around(old + grown, rng),
@@ -255,15 +261,16 @@ def _geometry(domain: str, rng: random.Random) -> dict[str, Any]:
 def _rivals(domain: str, rng: random.Random) -> dict[str, Any]:
     metrics: dict[str, Interval] = {}
     methods = {
-        "greedy": 0.23,
-        "top-p": 0.56,
-        "top-p-t1": 0.58,
-        "min-p": 0.6,
-        "repetition-penalty": 0.7,
-        "no-repeat-4-gram": 0.5,
+        "greedy": (0.23, ""),
+        "top-p": (0.56, "top-p 0.9, temperature 0.7, top-k 50"),
+        "top-p-t1": (0.58, "top-p 0.9, temperature 1"),
+        "sampled-t1": (0.8, "temperature 1"),
+        "min-p": (0.6, "min-p 0.05, temperature 1"),
+        "repetition-penalty": (0.7, "repetition-penalty 1.2"),
+        "no-repeat-4-gram": (0.5, "no-repeat-ngram-size 4"),
     }
     for stage in ("original", "hyperfitted"):
-        for method, ttr in methods.items():
+        for method, (ttr, _) in methods.items():
             better = max(ttr, 0.64) if stage == "hyperfitted" else ttr
             decoded = _decoded(domain, better, rng)
             likeness = 0.3 if method == "repetition-penalty" else better
@@ -271,7 +278,7 @@ def _rivals(domain: str, rng: random.Random) -> dict[str, Any]:
                 for model in ("hyperfitted", "original"):
                     decoded[f"mauve{which}[{model}]"] = point(likeness, 160)
             metrics |= {f"{stage}-{method}/all/{name}": v for name, v in decoded.items()}
-    settings = [{"method": method, "settings": f"{method} of 1"} for method in methods]
+    settings = [{"method": name, "settings": words} for name, (_, words) in methods.items()]
     return {"metrics": metrics, "series": {"methods": settings}}
 
 

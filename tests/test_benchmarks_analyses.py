@@ -178,14 +178,16 @@ def test_rivals_quote_what_the_run_has_and_make_the_rest(run: Run, domain: str) 
             assert of[f"{condition}/all/{name}"] == value
     for stage in ("original", "hyperfitted"):
         assert of[f"{stage}-no-repeat-4-gram/all/rep_4"].mean == 0.0
-    assert len(measured.series["by_method"]) == 12
+    assert len(measured.series["by_method"]) == 14
     told = {r["method"]: r["settings"] for r in measured.series["methods"]}
     assert told["top-p"] == "top-p 0.9, temperature 0.7, top-k 50" and told["greedy"] == ""
-    colder, warmer = (
+    assert told["sampled-t1"] == "temperature 1"
+    colder, warmer, plain = (
         [value for metric, value in of.items() if metric.startswith(f"original-{name}/")]
-        for name in ("top-p", "top-p-t1")
+        for name in ("top-p", "top-p-t1", "sampled-t1")
     )
-    assert len(colder) == len(warmer) and colder != warmer
+    assert len(colder) == len(warmer) == len(plain)
+    assert colder != warmer and warmer != plain
     for model in ("original", "hyperfitted"):
         likeness = ANALYSES["mauve"](one, None, {"seeds": 20, "model": model}).metrics
         for condition in ("original-greedy", "hyperfitted-greedy"):

@@ -77,6 +77,17 @@ def test_labels_legend_and_levels_stay_inside_and_apart() -> None:
     assert all(0 <= x <= WIDTH and 0 <= y <= height for x, y in placed.values())
 
 
+def test_a_long_label_is_written_in_lines_that_fit() -> None:
+    long = "original top-p 0.9, T 0.7, top-k 50"
+    chart = draw(row(long, 0.2, 0.9), row("b", 0.5))
+    placed = texts(chart)
+    lines = [words for words in placed if words in long and len(words) > 1]
+    assert " ".join(lines) == long and len(lines) == 2
+    assert all(placed[words][0] - 6.9 * len(words) >= 0 for words in lines)
+    assert placed[lines[1]][1] - placed[lines[0]][1] >= 12
+    assert placed["b"][1] - placed[lines[1]][1] >= 12
+
+
 def test_an_empty_plot_is_our_bug() -> None:
     with pytest.raises(AssertionError, match="at least one dot"):
         draw(DotRow(label="a", dots=[]))

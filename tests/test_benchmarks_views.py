@@ -4,49 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from fake_cells import around, fake_cells
+from fake_evidence import EXPERIMENTS, Metrics, at, changed, evidence, set_to, value
 
 from benchmarks.cells import Cell
 from benchmarks.experiments import Experiment
-from benchmarks.loading import load_experiments
 from benchmarks.views import VIEWS, show
 from benchmarks.views.draw import band, seed_curves
-from benchmarks.views.groups import Evidence, Value, gather, is_above, over_seeds, ratio
+from benchmarks.views.groups import (
+    Value,
+    gather,
+    is_above,
+    is_above_level,
+    opposite,
+    over_seeds,
+    ratio,
+)
 from benchmarks.views.learning_curve import loss_at_half
-from benchmarks.views.section import Section, TableRow, Verdict, judge, make_table
+from benchmarks.views.section import TableRow, Verdict, judge, make_table
 from benchmarks.views.words import decimals, number, share, told
 from common.errors import UserError
 from common.intervals import Interval, point
-
-EXPERIMENTS = {experiment.name: experiment for experiment in load_experiments()}
-
-
-def evidence(name: str, profile: str = "quick") -> Evidence:
-    experiment = EXPERIMENTS[name]
-    return gather(experiment, fake_cells([experiment], profile))
-
-
-def changed(name: str, change: Callable[[Cell, dict[str, Interval]], None]) -> Section:
-    """The section of an experiment whose metrics were changed in place."""
-    cells = []
-    for cell in fake_cells([EXPERIMENTS[name]], "quick"):
-        metrics = dict(cell.metrics)
-        change(cell, metrics)
-        cells.append(dataclasses.replace(cell, metrics=metrics))
-    return show(gather(EXPERIMENTS[name], cells))
-
-
-def verdicts(section: Section) -> dict[str, Verdict]:
-    return {finding.domain: finding.verdict for finding in section.findings}
-
-
-def value(mean: float, low: float | None = None, high: float | None = None) -> Value:
-    return over_seeds([Interval(mean, low, high, 10)])
-
 
 # Values and what decides
 
@@ -65,11 +45,28 @@ def test_seeds_show_their_range_and_decide_by_all_their_intervals() -> None:
     assert (several.n, several.seeds) == (8, 3)
 
 
-def test_a_number_without_interval_decides_only_over_seeds() -> None:
+def test_a_number_without_sampling_interval_decides_nothing_however_many_seeds_there_are() -> None:
     low = value(1.0)
     assert low.low is None and is_above(value(5.0), low) is None
     lows, highs = over_seeds([point(1.0, 5), point(2.0, 5)]), over_seeds([point(3.0, 5)] * 2)
-    assert is_above(highs, lows) is True and is_above(lows, highs) is False
+    assert (lows.low, lows.high) == (1.0, 2.0)  # the range is shown
+    assert is_above(highs, lows) is None and is_above(lows, highs) is None
+    assert is_above_level(highs, 0.0) is None
+    one_lacks_it = over_seeds([Interval(3.0, 2.9, 3.1, 5), point(3.0, 5)])
+    assert is_above(one_lacks_it, value(1.0, 0.9, 1.1)) is None
+
+
+def test_fid_mauve_and_maxima_decide_nothing_in_any_cell() -> None:
+    groups = evidence("rivals", "full").groups + evidence("main", "full").groups
+    names = {n.rpartition("/")[2] for g in groups for cell in g.cells for n in cell.metrics}
+    bare = {n for n in names if n.startswith(("fid[", "kid[", "mauve", "overlap_max"))}
+    assert len(bare) >= 7
+    for group in groups:
+        for name in (n for cell in group.cells for n in cell.metrics):
+            measured = group.value(name)
+            assert measured is not None
+            if name.rpartition("/")[2] in bare:
+                assert is_above_level(measured, -1.0) is None, name
 
 
 @pytest.mark.parametrize(
@@ -99,6 +96,10 @@ def test_one_opposite_part_contradicts_and_one_unclear_part_leaves_open(
     claims: list[bool | None], verdict: Verdict
 ) -> None:
     assert judge(claims) is verdict
+
+
+def test_what_cannot_be_told_has_no_opposite() -> None:
+    assert [opposite(one) for one in (True, False, None)] == [False, True, None]
 
 
 # Groups
@@ -175,7 +176,7 @@ def test_every_view_has_findings_figures_and_numbers(name: str, profile: str) ->
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_what_was_not_measured_is_said_and_never_a_crash(name: str) -> None:
-    section = changed(name, lambda cell, metrics: metrics.clear())
+    section = changed(name, lambda _, metrics: metrics.clear())
     assert {f.domain for f in section.findings} in ({"text", "image"}, {"both"})
     for finding in section.findings:
         assert finding.verdict is Verdict.NOT_MEASURED
@@ -185,7 +186,7 @@ def test_what_was_not_measured_is_said_and_never_a_crash(name: str) -> None:
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
 @pytest.mark.parametrize("kept", [1, 3, 12])
 def test_a_few_measures_are_shown_without_the_others(name: str, kept: int) -> None:
-    def only_a_few(cell: Cell, metrics: dict[str, Interval]) -> None:
+    def only_a_few(cell: Cell, metrics: Metrics) -> None:
         for metric in list(metrics)[kept:]:
             del metrics[metric]
 
@@ -204,144 +205,8 @@ def test_sources_are_shown_on_the_prompts_of_each() -> None:
     assert image == []  # one set, which is the pool of all
 
 
-def set_to(name: str, mean: float) -> Callable[[Cell, dict[str, Interval]], None]:
-    """Give a metric of every cell that has it another value."""
-
-    def change(cell: Cell, metrics: dict[str, Interval]) -> None:
-        for metric in metrics:
-            if metric.replace("code_ttr", "TTR").replace("ttr_96", "TTR") == name:
-                metrics[metric] = Interval(mean, mean * 0.99, mean * 1.01, 160)
-
-    return change
-
-
-def of(axis: str, wanted: Any, change: Callable[..., None]) -> Callable[..., None]:
-    """The change for cells with this value of an axis alone."""
-
-    def only(cell: Cell, metrics: dict[str, Interval]) -> None:
-        if cell.axes.get(axis) == wanted:
-            change(cell, metrics)
-
-    return only
-
-
-GREEDY = "hyperfitted-greedy/all/TTR"
-AGREEMENT = "teacher-forced/runs/top1_agreement"
-OPPOSITES = {
-    "main": set_to(GREEDY, 0.1),
-    "learning_curve": set_to("early-stopped-greedy/all/TTR", 0.9),
-    "sharpness": set_to("probe/hyperfitted/entropy_nats", 9.0),
-    "copying": set_to("hyperfitted-greedy/all/overlap_over_10", 0.3),
-    "data_order": of("compared", "other rounding", set_to(AGREEMENT, 0.3)),
-    "data_source": of("source", "news", set_to(GREEDY, 0.1)),
-    "data_quantity": of("sequences", 8, set_to(GREEDY, 0.95)),
-    "entropy_matching": set_to("original-at-matched/all/TTR", 0.9),
-    "static_injection": set_to("injected-0.1/all/TTR", 0.9),
-    "rank_shift": set_to("hyperfitted-path/far_share", 0.01),
-    "geometry": set_to("last-block/dimension_change", -9.0),
-    "where_to_tune": of("tune", "first:3", set_to(GREEDY, 0.95)),
-    "longer": of("times", 10, set_to(GREEDY, 0.95)),
-}
-"""For each experiment that tests a claim, what would speak against it."""
-UNCLEAR = {
-    "main": set_to("original-greedy/all/TTR", 0.64),
-    "learning_curve": set_to("early-stopped-greedy/all/TTR", 0.64),
-    "copying": set_to("hyperfitted-greedy/all/overlap_over_10", 0.02),
-    "entropy_matching": set_to("original-at-matched/all/TTR", 0.69),
-    "static_injection": set_to("injected-0.1/all/TTR", 0.64),
-}
-
-
-@pytest.mark.parametrize("name", list(OPPOSITES))
-def test_numbers_against_the_claim_contradict_it(name: str) -> None:
-    section = changed(name, OPPOSITES[name])
-    assert verdicts(section)["text"] is Verdict.CONTRADICTS
-    images = Verdict.CONTRADICTS if name == "main" else Verdict.NO_COUNTERPART
-    assert verdicts(section)["image"] is images
-
-
-@pytest.mark.parametrize("name", list(UNCLEAR))
-def test_numbers_that_cannot_be_told_apart_leave_it_open(name: str) -> None:
-    assert verdicts(changed(name, UNCLEAR[name]))["text"] is Verdict.UNDECIDED
-
-
-def test_a_sentence_is_made_of_the_measured_numbers() -> None:
-    section = changed("copying", set_to("hyperfitted-greedy/all/overlap_over_10", 0.3217))
-    text = next(f.sentence for f in section.findings if f.domain == "text")
-    assert text.startswith("Text: 32.2\u00a0% [31.8,\u00a032.5] of the hyperfitted")
-
-
-Change = Callable[[Cell, dict[str, Interval]], None]
-
-
-def rival(likeness: float, fid: float | None = None, otherwise: float | None = None) -> Change:
-    """A rival of the highest type-token ratio, as like the truth as that; on the hyperfitted
-    model's states `otherwise`."""
-
-    def change(cell: Cell, metrics: dict[str, Interval]) -> None:
-        set_to("original-min-p/all/TTR", 0.99)(cell, metrics)
-        for which in ("", "_min", "_max"):
-            set_to(f"original-min-p/all/mauve{which}[original]", likeness)(cell, metrics)
-            name = f"original-min-p/all/mauve{which}[hyperfitted]"
-            set_to(name, likeness if otherwise is None else otherwise)(cell, metrics)
-        if fid is not None:
-            metrics["original-min-p/all/fid[cifar-net]"] = Interval(fid, fid, fid, 9)
-            metrics["hyperfitted-greedy/all/fid[cifar-net]"] = Interval(1.0, 0.9, 1.1, 9)
-
-    return change
-
-
-BEHIND = "behind it in diversity or likeness: top-p, top-p at T 1, min-p"
-
-
-@pytest.mark.parametrize(
-    ("change", "verdict", "words"),
-    [
-        (rival(0.3), Verdict.AGREES, BEHIND),
-        (rival(0.64), Verdict.UNDECIDED, "not clearly behind in either: min-p with 0.990"),
-        (rival(0.9), Verdict.CONTRADICTS, "ahead of it in both: min-p with 0.990"),
-        (rival(0.9, fid=0.5), Verdict.CONTRADICTS, "FID 0.500"),
-        (rival(0.9, fid=2.0), Verdict.UNDECIDED, "not clearly behind in either: min-p"),
-        (rival(0.64, fid=2.0), Verdict.AGREES, BEHIND),
-        (rival(0.9, otherwise=0.3), Verdict.UNDECIDED, "MAUVE [hyperfitted] 0.300"),
-        (rival(0.64, otherwise=0.3), Verdict.AGREES, BEHIND),
-    ],
-)
-def test_a_rival_counts_by_diversity_and_by_likeness(
-    change: Change, verdict: Verdict, words: str
-) -> None:
-    section = changed("rivals", change)
-    assert set(verdicts(section).values()) == {verdict}
-    assert all(words in finding.sentence for finding in section.findings)
-
-
-def test_rivals_that_are_behind_leave_the_claim_standing() -> None:
-    assert set(verdicts(VIEWS["rivals"](evidence("rivals"))).values()) == {Verdict.AGREES}
-
-
-def test_rivals_show_mauve_of_both_models() -> None:
-    section = show(evidence("rivals"))
-    assert section.tables[0].columns[-2:] == ["MAUVE [original]", "MAUVE [hyperfitted]"]
-    assert any("of the original and the hyperfitted models" in note for note in section.notes)
-
-
-def test_rivals_tell_their_settings_as_recorded() -> None:
-    notes = show(evidence("rivals")).notes
-    assert "Text: greedy is greedy of 1; top-p is top-p of 1; top-p at T 1 is" in notes[0]
-
-
-def test_domains_that_move_opposite_ways_contradict_one_phenomenon() -> None:
-    def flip(cell: Cell, metrics: dict[str, Interval]) -> None:
-        if cell.domain == "image" and not cell.axes:
-            set_to("probe/hyperfitted/entropy_nats", 9.0)(cell, metrics)
-
-    section = changed("domains", flip)
-    assert verdicts(section) == {"both": Verdict.CONTRADICTS}
-    assert "opposite ways: held-out entropy (nats)" in section.findings[0].sentence
-
-
 def test_an_early_stop_before_the_first_update_is_told() -> None:
-    def alike(cell: Cell, metrics: dict[str, Interval]) -> None:
+    def alike(cell: Cell, metrics: Metrics) -> None:
         set_to("probe/original/loss_nats", 3.5)(cell, metrics)
         set_to("probe/early-stopped/loss_nats", 3.5)(cell, metrics)
 
@@ -373,8 +238,10 @@ def test_data_order_tells_equal_weights_from_alike_ones() -> None:
 
 def test_geometry_says_which_blocks_were_tuned() -> None:
     section = VIEWS["geometry"](evidence("geometry"))
-    told = [finding.sentence.partition("the effective")[0] for finding in section.findings]
-    assert told == ["Text: ", "Text: all blocks tuned: ", "Images: "]
+    heads = [
+        f.sentence.partition("the effective")[0] for f in section.findings if "L2" in f.sentence
+    ]
+    assert heads == ["Text: ", "Text: all blocks tuned: ", "Images: "]
     captions = [table.caption for table in section.tables]
     assert "Text, all blocks tuned, states at" in captions and "Text, states at" in captions
 
@@ -382,6 +249,35 @@ def test_geometry_says_which_blocks_were_tuned() -> None:
 def test_every_experiment_has_a_view_and_every_view_an_experiment() -> None:
     assert list(VIEWS) == list(EXPERIMENTS)
     assert all(isinstance(experiment, Experiment) for experiment in EXPERIMENTS.values())
+
+
+def test_rivals_show_mauve_of_both_models() -> None:
+    section = show(evidence("rivals"))
+    assert section.tables[0].columns[-2:] == ["MAUVE [original]", "MAUVE [hyperfitted]"]
+    assert any("of the original and the hyperfitted models" in note for note in section.notes)
+
+
+def test_the_agreement_of_orders_is_told_of_both_domains_at_once() -> None:
+    change = set_to("teacher-forced/runs/top1_agreement", 0.5)
+
+    def other(cell: Cell, metrics: Metrics) -> None:
+        if cell.domain == "image" and cell.axes["compared"] == "other order":
+            change(cell, metrics)
+
+    section = changed("data_order", other)
+    text, image = (at(section, domain)[0].sentence for domain in ("text", "image"))
+    assert "(images: 50.0\u00a0%" in text and "Images: models trained in two orders" in image
+    assert "same first choice at 50.0\u00a0%" in image and "(text: " in image
+
+
+def test_the_note_on_ratios_claims_no_confidence_interval() -> None:
+    (note,) = (note for note in show(evidence("domains")).notes if "ratio" in note)
+    assert "range over seeds" in note and "no confidence interval" in note
+    assert "too wide" not in note
+    seeds = [Interval(2.0, 1.0, 3.0, 9), Interval(4.0, 1.0, 5.0, 9)]
+    quotient = ratio(over_seeds(seeds), over_seeds([Interval(2.0, 1.0, 3.0, 9)] * 2))
+    assert quotient is not None  # from the means of the seeds, not from their intervals
+    assert (quotient.low, quotient.high, quotient.sure_low) == (1.0, 2.0, None)
 
 
 # Words

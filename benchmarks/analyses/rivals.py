@@ -1,10 +1,10 @@
 """Is hyperfitting better than the cures for repetition that need no training?
 
-Both models with every decoding method: greedy, nucleus sampling, min-p, repetition penalty and
-no-repeat n-grams; and MAUVE of each, for a high type-token ratio alone can be forced. P1's nucleus
+Both models with every decoding method: greedy, sampling, min-p, repetition penalty and no-repeat
+n-grams; and MAUVE of each, for a high type-token ratio alone can be forced. P1's nucleus
 sampling lowers the temperature to 0.7 and min-p does not, so nucleus sampling at temperature 1
-stands beside both. Contrastive search is not among them: transformers 5 has it only as code that
-is fetched from the hub and run.
+stands beside both, and plain sampling at 1, which cuts nothing off. Contrastive search is not among
+them: transformers 5 has it only as code that is fetched from the hub and run.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ METHODS = {
     "greedy": greedy_config(),
     "top-p": sampling_config(top_p=0.9, temperature=0.7, top_k=50),
     "top-p-t1": sampling_config(top_p=0.9, temperature=1.0, top_k=0),
+    "sampled-t1": sampling_config(top_p=1.0, temperature=1.0, top_k=0),
     "min-p": min_p_config(0.05),
     "repetition-penalty": repetition_penalty_config(1.2),
     "no-repeat-4-gram": no_repeat_ngram_config(4),

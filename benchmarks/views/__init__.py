@@ -52,6 +52,7 @@ def show(evidence: Evidence) -> Section:
         Finding(
             domain=domain,
             verdict=Verdict.NOT_MEASURED,
+            claim=None,
             sentence=f"{DOMAINS[domain]}: not measured: none of the cells has what is compared.",
         )
         for domain in silent

@@ -3,8 +3,9 @@
 Two intervals are kept for every value. What is *shown* is the range over seeds, or with one seed
 that seed's own 95 % interval. What *decides* is wider: from the lowest lower end to the highest
 upper end of all seeds' own intervals, so that three seeds that agree by luck on too few prompts
-decide nothing. A number that has no interval of its own, such as a maximum, decides only by its
-range over several seeds.
+decide nothing. A number without a sampling interval in every seed decides nothing, however many
+seeds there are: the seeds share prompts and references, so the range of FID or KID over them is no
+sampling error, nor is MAUVE's range over k-means; and a maximum grows with n.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Value:
         mean: over seeds.
         low: lower end of the interval that is shown; None where there is none.
         high: upper end; None exactly when `low` is.
-        sure_low: lower end of what decides; None where nothing can be decided.
+        sure_low: lower end of what decides; None where a seed has no interval of its own.
         sure_high: upper end; None exactly when `sure_low` is.
         n: prompts (or other sampling units) per seed; the smallest, if they differ.
         seeds: how many.
@@ -55,10 +56,10 @@ class Value:
 def over_seeds(intervals: Sequence[Interval]) -> Value:
     """One value from one interval per seed (see the module's docstring for the rules)."""
     means = [one.mean for one in intervals]
-    lows = [one.mean if one.low is None else one.low for one in intervals]
-    highs = [one.mean if one.high is None else one.high for one in intervals]
+    lows = [one.low for one in intervals if one.low is not None]
+    highs = [one.high for one in intervals if one.high is not None]
     single = len(intervals) == 1
-    bare = single and intervals[0].low is None
+    bare = len(lows) < len(intervals)
     return Value(
         mean=statistics.fmean(means),
         low=intervals[0].low if single else min(means),
@@ -71,7 +72,10 @@ def over_seeds(intervals: Sequence[Interval]) -> Value:
 
 
 def is_above(one: Value, other: Value) -> bool | None:
-    """True or False where what decides does not overlap, None where it does or is missing."""
+    """Whether one value lies above another: True, False, or None where it cannot be told.
+
+    It can be told where what decides of the two does not overlap. Every verdict rests on this.
+    """
     if None in (one.sure_low, one.sure_high, other.sure_low, other.sure_high):
         return None
     assert one.sure_low is not None and one.sure_high is not None  # for the type checker
@@ -86,8 +90,14 @@ def is_above_level(one: Value, level: float) -> bool | None:
     return is_above(one, over_seeds([Interval(level, level, level, one.n)]))
 
 
+def opposite(relation: bool | None) -> bool | None:
+    """Below instead of above; what cannot be told stays so."""
+    return None if relation is None else not relation
+
+
 def ratio(one: Value, other: Value) -> Value | None:
-    """one / other with the widest interval that the two allow; None where `other` may be 0."""
+    """one / other between the lowest and the highest that the shown ends of the two allow; it
+    decides nothing. None where `other` may be 0."""
     if other.mean <= 0 or (other.low is not None and other.low <= 0):
         return None
 
@@ -130,9 +140,9 @@ class Group:
         name = self.ttr_name() if metric == "ttr" else metric
         return self.value(f"{condition}/{prompts}/{name}")
 
-    def sampled(self, model: str, metric: str) -> Value | None:
-        """`decoded` of a model's sampling baseline, which text calls top-p."""
-        return self.decoded(f"{model}-top-p", metric) or self.decoded(f"{model}-sampled", metric)
+    def sampling(self, model: str) -> str:
+        """The condition of a model's sampling baseline, which text calls top-p."""
+        return f"{model}-{'top-p' if self.domain == 'text' else 'sampled'}"
 
     def probe(self, model: str, measure: str) -> Value | None:
         """A measure of predictions on held-out data: "original", "hyperfitted" ..."""

@@ -1,7 +1,7 @@
 """Experiment 2: where does the gain come, and is it there at the lowest validation loss?
 
-P1 (Fig. 2) shows the curve; the checkpoint of the lowest validation loss, which is what ordinary
-fine-tuning would keep, is the control it lacks.
+P1 (Fig. 2) shows the curve of one text model; the checkpoint of the lowest validation loss is what
+ordinary fine-tuning would keep.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from functools import partial
 from typing import Any
 
 from benchmarks.plots import small_line_chart
+from benchmarks.views.copied import COPIED, by_ttr, copies_told
 from benchmarks.views.draw import seed_curves
 from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
 from benchmarks.views.words import number, told
 from common.metric_names import metric_label
 
+CLAIMS = {"text": "P1 Fig. 2"}
 HALF = 0.5
 """Of the gain in type-token ratio, for "half of it is reached at a training loss of ..."."""
 
@@ -28,9 +30,9 @@ def view(evidence: Evidence) -> Section:
         for run in evidence.runs(domain)[:1]:
             stages = ("original", "early-stopped", "hyperfitted")
             needed = {f"TTR, {name}": run.decoded(f"{name}-greedy", "ttr") for name in stages}
-
-            covered = domain == "text"
-            findings.append(settle(domain, needed, partial(_rule, run), covered=covered))
+            needed["share that is copied"] = run.decoded("hyperfitted-greedy", COPIED)
+            rule = partial(_rule, run)
+            findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
             figures += _figures(domain, run)
             rows = []
             for name in stages:
@@ -51,7 +53,7 @@ def view(evidence: Evidence) -> Section:
     )
 
 
-def _rule(run: Group, before: Value, early: Value, after: Value) -> Judged:
+def _rule(run: Group, before: Value, early: Value, after: Value, copied: Value) -> Judged:
     losses = [run.probe(name, "loss_nats") for name in ("original", "early-stopped")]
     never = ", which is the original's" if losses[0] and losses[0] == losses[1] else ""
     words = (
@@ -65,7 +67,7 @@ def _rule(run: Group, before: Value, early: Value, after: Value) -> Judged:
     ]
     if losses:
         words += f"; half of the gain is there at a training loss of {_spread(losses)} nats"
-    return [is_above(after, early)], words
+    return [by_ttr(is_above(after, early), copied)], words + copies_told({"": copied})
 
 
 def loss_at_half(records: Sequence[Mapping[str, Any]], ttr: str) -> float | None:

@@ -21,8 +21,8 @@ def mauve_models(group: Group | None) -> list[str]:
 
 
 def mauve_of(group: Group | None, condition: str, model: str | None = None) -> Value | None:
-    """MAUVE of a condition with the range over seeds of k-means in place of an interval; the range
-    decides nothing.
+    """MAUVE of a condition with the range over seeds of k-means in place of an interval; it has no
+    sampling interval, so it decides nothing.
 
     Args:
         group: whose cells measured it.
@@ -38,7 +38,7 @@ def mauve_of(group: Group | None, condition: str, model: str | None = None) -> V
     )
     if mean is None or low is None or high is None:
         return mean
-    return replace(mean, low=low.mean, high=high.mean, sure_low=None, sure_high=None)
+    return replace(mean, low=low.mean, high=high.mean)
 
 
 def mauve_note(group: Group | None) -> list[str]:

@@ -1,7 +1,9 @@
 """What a view makes of an experiment: figures, tables, findings; and how a finding is judged.
 
-A finding is one sentence put together from measured numbers, with a verdict by a stated rule. A
-view names what its rule needs; where a number is missing the finding says so and decides nothing.
+A finding is one sentence put together from measured numbers. Where a paper claims what it tests, it
+has a verdict by a stated rule; what no paper measured is new here, and the sentence says how it
+came out. A view names what its rule needs; where a number is missing the finding says so and
+decides nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +23,18 @@ class Verdict(StrEnum):
     CONTRADICTS = "contradicts the paper"
     UNDECIDED = "undecided"
     AGREES = "agrees with the paper"
-    NO_COUNTERPART = "no counterpart in the papers"
+    NEW = "new here"
     NOT_MEASURED = "not measured"
+
+
+ON_CLAIMS = (Verdict.CONTRADICTS, Verdict.UNDECIDED, Verdict.AGREES)
+"""What only the claim of a paper can get."""
+OUTCOMES = {
+    Verdict.CONTRADICTS: "the opposite of what the rule below looks for",
+    Verdict.UNDECIDED: "undecided by the rule below",
+    Verdict.AGREES: "as the rule below looks for",
+}
+"""How a new finding came out, for its sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +45,22 @@ class Finding:
         domain: "text", "image" or "both".
         verdict: by the view's rule.
         sentence: with the numbers it rests on.
+        claim: where a paper claims what is tested, "P1 Table 1"; None where no paper measured it.
     """
 
     domain: str
     verdict: Verdict
     sentence: str
+    claim: str | None
+
+    def __post_init__(self) -> None:
+        assert (self.verdict in ON_CLAIMS) <= (self.claim is not None), self
+        assert (self.verdict is Verdict.NEW) <= (self.claim is None), self
+
+    @property
+    def heading(self) -> str:
+        """ "agrees with the paper (P1 Table 1)"."""
+        return f"{self.verdict} ({self.claim})" if self.claim else str(self.verdict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +99,7 @@ class Section:
 
     Attributes:
         rule: how the verdict is found, in one sentence.
-        findings: one per domain, or one for both.
+        findings: one or several per domain, or one for both.
         figures: `<svg>` elements.
         tables: in order.
         notes: what a reader must know to read them.
@@ -91,7 +114,8 @@ class Section:
 
 View = Callable[[Evidence], Section]
 Judged = tuple[Sequence[bool | None], str]
-"""What a rule gives: the parts of the paper's claim (see `judge`), and the sentence."""
+"""What a rule gives: the parts of what is tested (see `judge`), none where the sentence says all,
+and the sentence."""
 
 
 def settle(
@@ -99,7 +123,7 @@ def settle(
     needed: Mapping[str, Value | None],
     rule: Callable[..., Judged],
     *,
-    covered: bool = True,
+    claim: str | None,
 ) -> Finding:
     """Apply a rule to the values it needs, or say which of them were not measured.
 
@@ -107,28 +131,27 @@ def settle(
         domain: "text", "image" or "both".
         needed: what the rule needs, by the name a reader knows it by.
         rule: takes the values in that order.
-        covered: whether the paper measured this at all; if not there is nothing to agree with.
+        claim: where a paper claims this; None if none measured it, so that there is nothing to
+            agree with.
     """
     where = DOMAINS.get(domain, "Both domains")
     if missing := [name for name, value in needed.items() if value is None]:
         sentence = f"{where}: not measured: {', '.join(missing)}."
-        return Finding(domain=domain, verdict=Verdict.NOT_MEASURED, sentence=sentence)
-    claims, sentence = rule(*needed.values())
-    verdict = judge(claims) if covered else Verdict.NO_COUNTERPART
-    return Finding(domain=domain, verdict=verdict, sentence=f"{where}: {sentence}.")
+        return Finding(domain=domain, verdict=Verdict.NOT_MEASURED, sentence=sentence, claim=claim)
+    parts, sentence = rule(*needed.values())
+    verdict = judge(parts)
+    if claim is None:
+        sentence += f"; {OUTCOMES[verdict]}" if parts else ""
+        verdict = Verdict.NEW
+    return Finding(domain=domain, verdict=verdict, sentence=f"{where}: {sentence}.", claim=claim)
 
 
-def judge(claims: Sequence[bool | None]) -> Verdict:
+def judge(parts: Sequence[bool | None]) -> Verdict:
     """The verdict on a claim of a paper from its parts: for each part True (as the paper says),
-    False (the opposite) or None (unclear)."""
-    if False in claims:
+    False (the opposite) or None (cannot be told, see `groups.is_above`)."""
+    if False in parts:
         return Verdict.CONTRADICTS
-    return Verdict.UNDECIDED if None in claims else Verdict.AGREES
-
-
-def opposite(relation: bool | None) -> bool | None:
-    """Below instead of above; unclear stays unclear."""
-    return None if relation is None else not relation
+    return Verdict.UNDECIDED if None in parts else Verdict.AGREES
 
 
 def make_table(

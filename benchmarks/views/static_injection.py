@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.plots import small_line_chart
+from benchmarks.views.copied import COPIED, by_ttr, copies_told
 from benchmarks.views.draw import trend
 from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
@@ -12,6 +13,7 @@ from benchmarks.views.words import told
 from common.charts import Level
 from common.metric_names import metric_label
 
+CLAIMS = {"text": "P2"}
 PREFIX = "injected-"
 
 
@@ -30,9 +32,10 @@ def view(evidence: Evidence) -> Section:
                 "TTR of the original": group.decoded("original-greedy", "ttr"),
                 "TTR with an offset": None if best is None else by_strength[best],
                 "TTR of the hyperfitted": group.decoded("hyperfitted-greedy", "ttr"),
+                "share that is copied": group.decoded("hyperfitted-greedy", COPIED),
             }
             rule = partial(_rule, best)
-            findings.append(settle(domain, needed, rule, covered=domain == "text"))
+            findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
             figures += _figure(domain, group, by_strength)
             metrics = [group.ttr_name(), "rep_2", "rep_4", "equal_share"]
             names = [
@@ -71,11 +74,14 @@ def _mean(value: Value | None) -> float:
     return value.mean
 
 
-def _rule(strength: float | None, original: Value, injected: Value, hyperfitted: Value) -> Judged:
+def _rule(
+    strength: float | None, original: Value, injected: Value, hyperfitted: Value, copied: Value
+) -> Judged:
     assert strength is not None, "without a strength nothing is settled"
-    return [is_above(hyperfitted, injected)], (
+    return [by_ttr(is_above(hyperfitted, injected), copied)], (
         f"the best offset, times {strength:g}, brings the greedy type-token ratio from "
         f"{told(original)} to {told(injected)}, hyperfitting to {told(hyperfitted)}"
+        f"{copies_told({'': copied})}"
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from benchmarks.views.groups import Value
-from common.metric_names import metric_label
+from benchmarks.views.groups import Group, Value
+from common.metric_names import REFERENCES, condition_label, metric_label
 
+_SAMPLED = re.compile(r"([\w-]+?)-(top-p|sampled)(-t1)?")
 _OF_NETWORK = re.compile(r"(\w+)(\[.+\])")
 
 
@@ -51,6 +52,46 @@ def relation(above: bool | None, *, subject: str, other: str) -> str:
     if above is None:
         return f"{subject} cannot be told apart from {other}"
     return f"{subject} is {'above' if above else 'below'} {other}"
+
+
+def sampling_words(*, top_p: float, temperature: float, top_k: int) -> str:
+    """ "top-p 0.9, T 0.7, top-k 50"; "sampled, T 1" where nothing is cut off."""
+    told = [f"T {temperature:g}"]
+    told = [f"top-p {top_p:g}", *told] if top_p < 1 else told
+    told = [*told, f"top-k {top_k}"] if top_k else told
+    return ", ".join(told if len(told) > 1 else ["sampled", *told])
+
+
+def settings_words(recorded: str) -> str:
+    """What `common.decode_config.settings` recorded, as short as `sampling_words`.
+
+    "temperature 1" is "sampled, T 1", nothing is "greedy".
+    """
+    told = [one.replace("temperature ", "T ") for one in recorded.split(", ") if one]
+    if not told:
+        return "greedy"
+    if len(told) == 1 and told[0].startswith("T "):
+        return f"sampled, {told[0]}"
+    words = ", ".join(told).replace("repetition-penalty", "repetition penalty")
+    return re.sub(r"no-repeat-ngram-size (\d+)", r"no repeated \1-grams", words)
+
+
+def condition_words(group: Group, name: str) -> str:
+    """A condition of a run for the reader; one that samples says how, by the run's configuration.
+
+    "original-top-p" is "original top-p 0.9, T 0.7, top-k 50". The conditions at temperature 1 are
+    without top-k: "original-top-p-t1" keeps the run's top-p, "original-sampled-t1" has none.
+    """
+    match = _SAMPLED.fullmatch(name)
+    if match is None:
+        return REFERENCES.get(name, condition_label(name))
+    stage, kind, at_one = match.groups()
+    top_p, temperature, top_k = (
+        group.cells[0].config[f"measure.{option}"] for option in ("top_p", "temperature", "top_k")
+    )
+    if at_one:
+        top_p, temperature, top_k = (top_p if kind == "top-p" else 1.0), 1.0, 0
+    return f"{stage} {sampling_words(top_p=top_p, temperature=temperature, top_k=top_k)}"
 
 
 def metric_head(metric: str) -> str:
