@@ -6,6 +6,7 @@ anywhere, shows the interval as plainly as the value, and holds several kinds of
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,7 +87,8 @@ def dot_plot(
     values = [v for one in dots for v in (one.mean, one.low, one.high) if is_finite(v)]
     values += [level.y for level in levels]
     fit = int(_MAX_LABEL_PX / _LABEL_CHARACTER_PX)
-    labels = [textwrap.wrap(row.label, fit) for row in rows]
+    # A setting and its number ("T 0.7") stay on one line.
+    labels = [textwrap.wrap(re.sub(r" (?=\d)", "\u00a0", row.label), fit) for row in rows]
     widest = max(len(line) for lines in labels for line in lines)
     left = min(_MAX_LABEL_PX, _LABEL_CHARACTER_PX * widest) + 10
     top = _TITLE_PX + _LEGEND_PX * bool(legend) + _LEGEND_PX * bool(levels)
