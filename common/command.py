@@ -75,6 +75,7 @@ def run_command(config: RunConfig, command: list[str], prepare: Callable[[], Pre
             overwrite=config.overwrite,
             resume=config.resume,
             may_differ=RESUME_MAY_DIFFER,
+            tell=progress.note,
         )
         metrics = run_experiment(domain, config, folder, progress, command=command)
     print(f"\n{conditions_table(metrics, domain.main_metrics)}\n", file=sys.stderr)

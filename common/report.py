@@ -23,7 +23,6 @@ from markupsafe import Markup
 from common import headline as words
 from common.curves import curves
 from common.errors import run_cli
-from common.files import atomic_write_text
 from common.metric_names import condition_label, metric_label, reference_name, ttr_name
 from common.presentation import Presentation, presentation_from
 from common.record import MARK, RunFolder
@@ -65,7 +64,7 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
     metrics = run.read_metrics()
     kept = folder / "report.json"
     if shown is not None:
-        atomic_write_text(kept, json.dumps(asdict(shown), indent=1) + "\n")
+        run.write_text(kept, json.dumps(asdict(shown), indent=1) + "\n")
     elif kept.exists():
         shown = presentation_from(json.loads(kept.read_text(encoding="utf-8")))
     else:
@@ -98,7 +97,7 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
             definitions=definition_rows(metrics, shown.definitions, shown.labels),
         )
     )
-    atomic_write_text(run.report, page)
+    run.write_text(run.report, page)
     return run.report
 
 
