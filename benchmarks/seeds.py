@@ -22,6 +22,7 @@ import yaml
 
 from common.errors import UserError, run_cli
 from common.files import atomic_write_text, writing
+from common.inputs import keep_apart
 from common.record import RunFolder
 
 COLUMNS = {
@@ -169,6 +170,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="finished run folders")
     parser.add_argument("--out", type=Path, help="also write the summary as JSON")
     options = parser.parse_args(argv)
+    if options.out:
+        keep_apart(options.out, [], searched=[("a run", folder) for folder in options.folders])
     summary = summarise(load(options.folders))
     print(table(summary))
     if options.out:

@@ -37,6 +37,7 @@ from common.provenance import provenance
 from common.record import RunFolder
 from image.data import LabelledImages, drop_shared, load_images
 from image.extractor_config import ExtractorConfig, check_ranges
+from image.inputs import check_inputs
 from image.offline_network import NetworkShape, new_network, normalise, save_network
 
 PROG = "python -m image.extractor"
@@ -49,6 +50,11 @@ EVALUATED_IMAGES = 500  # at a time
 def main(argv: list[str]) -> int:
     config = parse(ExtractorConfig, argv, prog=PROG, description=__doc__ or "")
     check_ranges(config)
+    check_inputs(
+        config.out,
+        sources={"--data": config.data, "--heldout": config.heldout},
+        root=("--root", config.root),
+    )
     assert config.data is not None
     device = pick_device(config.device)
     with Progress() as progress:

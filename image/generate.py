@@ -14,6 +14,7 @@ Shapes: N images, L codes per image.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from common.options import parse
 from common.quiet import quiet_transformers
 from image.data import load_images
 from image.grids import labelled_sheet, prompt_pictures, save_png
+from image.inputs import check_inputs
 from image.model import (
     OnlyCodes,
     check_fits,
@@ -173,7 +175,13 @@ def check(config: GenerateConfig) -> None:
         raise UserError(
             expected="--out to be a .png file", got=repr(config.out), fix="change --out"
         )
-    if Path(config.out).exists() and not config.overwrite:
+    check_inputs(
+        config.out,
+        sources={"--images": config.images},
+        root=("--root", config.root),
+        models={"--model": config.model, "--tokenizer": config.tokenizer},
+    )
+    if os.path.lexists(config.out) and not config.overwrite:
         raise UserError(
             expected="a new file",
             got=f"{config.out!r}, which is there",

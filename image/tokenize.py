@@ -38,6 +38,7 @@ from image.data import drop_shared, load_images
 from image.features import load_extractor
 from image.fidelity import Fidelity
 from image.grids import contact_sheet, save_png
+from image.inputs import check_inputs
 from image.tokenize_config import TokenizeConfig, check_ranges
 from image.tokenizer_loss import Maps, TokenizerLoss
 from image.tokenizer_quality import measure_tokenizer
@@ -52,6 +53,12 @@ GRID_COLUMNS, GRID_ROWS = 16, 4
 def main(argv: list[str]) -> int:
     config = parse(TokenizeConfig, argv, prog=PROG, description=__doc__ or "")
     check_ranges(config)
+    check_inputs(
+        config.out,
+        sources={"--data": config.data, "--heldout": config.heldout},
+        root=("--root", config.root),
+        extractors=("--extractor", [config.extractor] if config.extractor else []),
+    )
     with torch.device("meta"):
         shape = fresh_model(config)
     with Progress() as progress:

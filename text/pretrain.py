@@ -17,11 +17,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import UserError, run_cli
+from common.inputs import keep_apart, named_paths
 from common.options import parse
 from common.pretrain import Pretraining, run_pretraining
 from common.pretrain_config import check_least
 from text.base_model import new_model, train_tokenizer
 from text.books import pack_books, read_books, split_books
+from text.inputs import model_path
 from text.model import (
     check_fits,
     check_tokenizer_fits,
@@ -41,6 +43,8 @@ def main(argv: list[str]) -> int:
     data = config.data
     if data is None:
         raise UserError(expected="--data FILE", got="nothing", fix="name a .jsonl(.xz) of books")
+    read = named_paths("--data", data) + model_path("--init", config.init)
+    keep_apart(Path(config.out), read)
     check_least(config, {"length": 2, "heldout_books": 1, "heldout_sequences": 1})
     return run_pretraining(config, [PROG, *argv], lambda: prepare(config, Path(data)))
 

@@ -24,6 +24,7 @@ from benchmarks.preference.pairs import Comparison, Side, contests, draw, most_u
 from benchmarks.preference.runs import Run, read_runs
 from common.errors import UserError
 from common.files import atomic_write_text, writing
+from common.inputs import keep_apart
 from common.templating import template_environment, template_text
 
 TEMPLATES = "benchmarks.preference"
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out
     if out.suffix != ".html":
         raise UserError(expected="--out PAGE.html", got=f"{str(out)!r}", fix="end it in .html")
+    keep_apart(out, [], searched=[("a run", folder) for folder in options.runs])
     key_path = out.with_suffix(".key.json")
     for path in (out, key_path):
         if path.exists() and not options.overwrite:
