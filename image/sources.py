@@ -17,6 +17,7 @@ from PIL import Image
 
 from common.errors import UserError
 from common.hub import load_split
+from image.pictures import open_picture
 
 Split = Literal["train", "heldout"]
 
@@ -88,7 +89,7 @@ def open_folder(folder: Path) -> Source:
     return Source(
         name=str(folder),
         count=len(pairs),
-        picture=lambda n: _open_file(pairs[n][0]),
+        picture=lambda n: open_picture(pairs[n][0], str(pairs[n][0])),
         where=lambda n: str(pairs[n][0]),
         labels=[names.index(name) for _, name in pairs if name is not None] if names else None,
         class_names=tuple(names),
@@ -109,19 +110,6 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
         ) from error
     files = [Path(entry.path) for entry in entries if entry.name.lower().endswith(SUFFIXES)]
     return files, folders
-
-
-def _open_file(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for broken files
-        raise UserError(
-            expected="a readable image",
-            got=f"{path} ({type(error).__name__}: {str(error).splitlines()[0]})",
-            fix="replace or remove it",
-        ) from error
-    return picture
 
 
 def open_torchvision(name: str, *, split: Split, root: Path) -> Source:
@@ -171,6 +159,9 @@ def open_hub(name: str, *, split: Split) -> Source:
             fix="choose another data set",
         )
 
+    # Undecoded: how large a picture is must be known first.
+    rows = rows.cast_column(images[0], datasets.Image(decode=False))
+
     def where(number: int) -> str:
         return f"hub:{repository}:{part} row {number}"
 
@@ -182,7 +173,8 @@ def open_hub(name: str, *, split: Split) -> Source:
                 got=f"{where(number)} without one",
                 fix="choose another split or data set",
             )
-        return found
+        content = Path(found["path"]) if found["bytes"] is None else found["bytes"]
+        return open_picture(content, where(number))
 
     return Source(
         name=f"hub:{repository}:{part}",
