@@ -24,6 +24,7 @@ from common.files import atomic_write_text, is_temporary, writing
 
 MANIFEST = ".hyperfitting.json"
 KEPT = ".kept"  # what is put behind the name of a file that stood in the way
+NAMED = 3  # of the files that a notice tells of
 SCHEMA_VERSION = 1
 
 
@@ -148,6 +149,17 @@ class Manifest:
         """Files in the folder, at any depth, that are not listed, in order."""
         listed = self.files() | {MANIFEST}
         return sorted(set(files_below(self.root)) - listed)
+
+    def foreign_notice(self) -> str | None:
+        """One line about the files that are not ours, or None where there are none."""
+        foreign = self.foreign()
+        if not foreign:
+            return None
+        named = ", ".join(foreign[:NAMED]) + (", ..." if len(foreign) > NAMED else "")
+        return (
+            f"note: files in {str(self.root)!r} that are not of a run stay, {len(foreign)} of them "
+            f"({named}); one that is in the way of a new file gets {KEPT} behind its name"
+        )
 
     def _list(self, paths: Iterable[Path], *, made: bool = False) -> None:
         """Add to the list; `made` says that the files are there already and are ours."""

@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from common.errors import UserError
 from common.files import atomic_write_bytes, atomic_write_text, is_temporary, writing
 from common.intervals import Interval
 from common.jsonl import read_jsonl, to_jsonl
-from common.manifest import KEPT, MANIFEST, Manifest, remove_leftovers
+from common.manifest import MANIFEST, Manifest, remove_leftovers
 from common.resuming import check_same_configuration
 
 __all__ = ["RunFolder", "atomic_write_bytes", "atomic_write_text", "make_metrics", "writing"]
@@ -32,7 +34,6 @@ __all__ = ["RunFolder", "atomic_write_bytes", "atomic_write_text", "make_metrics
 SCHEMA_VERSION = 1
 MARK = "# A hyperfitting run: this folder's files are replaced by --overwrite."
 TRACKER_FOLDER = "tracker"  # what trackers that write files leave
-NAMED_FOREIGN = 3  # of the files that a notice tells of
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,14 @@ class RunFolder:
         if not resume:
             # config.yaml is replaced, not removed: an interruption leaves a whole folder of ours.
             folder.manifest.remove_files(keep=[folder.config.name])
-        foreign = folder.manifest.foreign()
+        notice = folder.manifest.foreign_notice()
         folder.manifest.begin(folder.config, folder.history)
         # Also the probe: a folder that cannot be written is found out before any work is done.
         atomic_write_text(folder.config, f"{MARK}\n{config_yaml}")
         if resume and folder.history.exists():
             folder._rewrite_history(folder.read_history())  # drops a torn last line
-        if foreign and tell is not None:
-            named = ", ".join(foreign[:NAMED_FOREIGN]) + (", ..." * (len(foreign) > NAMED_FOREIGN))
-            tell(
-                f"note: {len(foreign)} files in {str(path)!r} are not of a run and stay ({named}); "
-                f"one that is in the way of a new file gets {KEPT} behind its name"
-            )
+        if notice is not None and tell is not None:
+            tell(notice)
         return folder
 
     def write_text(self, path: Path, text: str) -> None:
@@ -189,13 +186,29 @@ class RunFolder:
         try:
             metrics = json.loads(self.metrics.read_text(encoding="utf-8"))
             schema = metrics["schema"]
-        except FileNotFoundError as error:
-            raise _not_a_run(self.path, "no metrics.json") from error
+        except OSError as error:
+            raise _not_a_run(self.path, f"no metrics.json ({error.strerror})") from error
         except (ValueError, TypeError, KeyError) as error:
             raise _not_a_run(self.path, "a metrics.json that is not ours") from error
         if schema != SCHEMA_VERSION:
             raise _not_a_run(self.path, f"schema {schema!r} where {SCHEMA_VERSION} is known")
         return metrics
+
+    def read_config(self) -> dict[str, Any]:
+        """The configuration that the run was made with.
+
+        Raises:
+            UserError: there is none, or it is not YAML.
+        """
+        try:
+            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise _not_a_run(self.path, f"no config.yaml ({error.strerror})") from error
+        except (ValueError, yaml.YAMLError) as error:
+            raise _not_a_run(self.path, "a config.yaml that is not ours") from error
+        if not isinstance(config, dict):
+            raise _not_a_run(self.path, "a config.yaml that is not ours")
+        return config
 
     def _entries(self) -> list[Path]:
         """What is in the folder, but for leftovers of a killed start."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -34,6 +35,7 @@ from common.report_tables import (
 )
 from common.sample_markup import COPIED_MIN_RUN, LEVELS, spans
 from common.templating import template_environment, template_text
+from common.values import path_argument
 
 PROMPTS_SHOWN = 8
 """Prompts per set on the page; `samples.jsonl` holds all."""
@@ -65,7 +67,7 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
     kept = folder / "report.json"
     if shown is not None:
         run.write_text(kept, json.dumps(asdict(shown), indent=1) + "\n")
-    elif kept.exists():
+    elif os.path.exists(kept):
         shown = presentation_from(json.loads(kept.read_text(encoding="utf-8")))
     else:
         shown = Presentation()
@@ -104,7 +106,7 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
 def main(argv: list[str]) -> int:
     """`python -m common.report DIR`."""
     parser = argparse.ArgumentParser(prog="python -m common.report", description=__doc__)
-    parser.add_argument("folder", type=Path, help="the --out folder of a finished run")
+    parser.add_argument("folder", type=path_argument, help="the --out folder of a finished run")
     print(build_report(parser.parse_args(argv).folder))
     return 0
 

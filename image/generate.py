@@ -28,8 +28,9 @@ from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
 from common.device import pick_device
 from common.errors import UserError, run_cli
-from common.options import parse
+from common.options import parse, require
 from common.quiet import quiet_transformers
+from common.values import SEED_RANGE, seed_fits
 from image.data import load_images
 from image.grids import labelled_sheet, prompt_pictures, save_png
 from image.inputs import check_inputs
@@ -171,6 +172,7 @@ def check(config: GenerateConfig) -> None:
             got=str(config.prompt_share),
             fix="change --prompt_share",
         )
+    require([("seed", config.seed, seed_fits(config.seed), SEED_RANGE)])
     if Path(config.out).suffix.lower() != ".png":
         raise UserError(
             expected="--out to be a .png file", got=repr(config.out), fix="change --out"

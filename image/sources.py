@@ -53,11 +53,12 @@ def open_folder(folder: Path) -> Source:
         UserError: no such folder, no pictures in it, pictures both in it and in sub-folders, or
             deeper than those.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
+        what = "a file" if os.path.exists(folder) else "which does not exist"
         raise UserError(
             expected="embedded:vignettes, a folder of images, cifar10, fashion-mnist or "
             "hub:OWNER/NAME[:SPLIT]",
-            got=f"{str(folder)!r}, {'a file' if folder.exists() else 'which does not exist'}",
+            got=f"{str(folder)!r}, {what}",
             fix="mend the path",
         )
     files, folders = _listing(folder)

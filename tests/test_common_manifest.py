@@ -80,7 +80,7 @@ def test_foreign_files_stay_wherever_they_are_and_are_told_of_once(tmp_path: Pat
     RunFolder.create(run.path, config_yaml=CONFIG, overwrite=True, tell=told.append)
     assert set(files_below(run.path)) == {*mine, MANIFEST, "config.yaml"}
     (line,) = told
-    assert "4 files" in line and "checkpoints/mine.pt, model/extra.txt, notes.txt, ..." in line
+    assert "4 of them" in line and "checkpoints/mine.pt, model/extra.txt, notes.txt, ..." in line
 
 
 def test_nothing_is_told_where_nothing_is_foreign(tmp_path: Path) -> None:
