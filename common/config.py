@@ -161,6 +161,8 @@ class RunConfig:
 
 MOST_EPOCHS = 1e9
 """Counted in updates, more are no longer whole numbers."""
+MOST_RANK = 2**13
+"""A LoRA of a higher rank is larger than the matrices it stands for."""
 RESUME_MAY_DIFFER = (
     "out",
     "overwrite",
@@ -216,6 +218,12 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
     of = f"from 1 to the {sequences} training sequences"
     checks += [
         ("train.batch_size", train.batch_size, 1 <= train.batch_size <= sequences, of),
+        (
+            "train.lora_rank",
+            train.lora_rank,
+            train.lora_rank <= MOST_RANK,
+            f"at most {MOST_RANK:,}",
+        ),
         ("measure.curve_prompts", measure.curve_prompts, measure.curve_prompts >= 0, "at least 0"),
     ]
     schedule = config.schedule

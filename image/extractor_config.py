@@ -91,8 +91,8 @@ def check_ranges(config: ExtractorConfig) -> None:
         ("label_smoothing", 0 <= config.label_smoothing < 1, "in [0, 1)"),
         (
             "widths",
-            1 <= len(widths) <= 8 and all(0 < w <= MOST_WIDTH and w % 8 == 0 for w in widths),
-            f"one to 8 multiples of 8, up to {MOST_WIDTH:,}",
+            2 <= len(widths) <= 8 and all(0 < w <= MOST_WIDTH and w % 8 == 0 for w in widths),
+            f"two to 8 multiples of 8, up to {MOST_WIDTH:,}",
         ),
         (
             "name",

@@ -131,6 +131,8 @@ class InceptionExtractor:
         self.name = "inception"
         try:
             if weights is not None:
+                if os.path.exists(weights) and not os.path.isfile(weights):
+                    raise OSError("no file")  # reading a device may never end
                 torch.load(weights, map_location="cpu", weights_only=True)  # runs no code in it
                 digest = _sha256(weights)
                 if not digest.startswith(INCEPTION_SHA256):
