@@ -203,6 +203,7 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
     """
     check_before_reading(config)
     train, measure = config.train, config.measure
+    rank = train.lora_rank
     micro_batch, max_batch = train.micro_batch_size, measure.max_batch
     least_one: dict[str, float | None] = {
         "train.micro_batch_size": micro_batch,
@@ -218,12 +219,7 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
     of = f"from 1 to the {sequences} training sequences"
     checks += [
         ("train.batch_size", train.batch_size, 1 <= train.batch_size <= sequences, of),
-        (
-            "train.lora_rank",
-            train.lora_rank,
-            train.lora_rank <= MOST_RANK,
-            f"at most {MOST_RANK:,}",
-        ),
+        ("train.lora_rank", rank, rank <= MOST_RANK, f"at most {MOST_RANK:,}"),
         ("measure.curve_prompts", measure.curve_prompts, measure.curve_prompts >= 0, "at least 0"),
     ]
     schedule = config.schedule
