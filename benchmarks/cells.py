@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -142,7 +143,7 @@ def read_cells(folder: Path) -> list[Cell]:
         UserError: no such folder, a file that is no cell, or one cell twice, as when results of
             two machines were put together.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(
             expected="a folder of results",
             got=f"{str(folder)!r}, which is none",

@@ -7,6 +7,7 @@ not on what is done already.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def take_shard(jobs: Sequence[Job], shard: str) -> list[Job]:
     Raises:
         UserError: not of that form, or i is not within 1..n.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", shard)
     index, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= index <= count:
         raise UserError(
@@ -147,9 +148,9 @@ def _plan(cell: PlannedCell, brought: Mapping[str, tuple[dict[str, Any], dict[st
 
 def _cifar_options(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Options of a run on CIFAR-10, and what they stand for."""
-    if (folder / _TORCHVISION_FOLDER).is_dir():
+    if os.path.isdir(folder / _TORCHVISION_FOLDER):
         return {"data.root": str(folder)}, {}
-    if (folder / "train").is_dir():
+    if os.path.isdir(folder / "train"):
         return {"data.train": str(folder / "train")}, {"data.train": "cifar10"}
     raise UserError(
         expected=f"--cifar to be a folder with {_TORCHVISION_FOLDER}, or with images in train",

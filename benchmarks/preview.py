@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -66,4 +67,4 @@ def _estimate(to_do: Iterable[Job], missing: Iterable[Job], done: Sequence[Cell]
 def _state(run: PlannedRun, runs: Runs) -> str:
     if runs.finished(run):
         return "(finished)"
-    return "(interrupted)" if runs.path(run).exists() else "(missing)"
+    return "(interrupted)" if os.path.lexists(runs.path(run)) else "(missing)"

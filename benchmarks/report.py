@@ -13,6 +13,7 @@ bytes.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from benchmarks.views import show
 from benchmarks.views.groups import gather
 from common.errors import UserError, run_cli
 from common.files import atomic_write_text, writing
+from common.values import path_argument
 
 HERE = Path(__file__).resolve().parent
 
@@ -52,8 +54,10 @@ class Chosen:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("--results", type=Path, default=HERE / "results" / "suite")
-    parser.add_argument("--out-dir", type=Path, default=HERE, help="where the two files go")
+    parser.add_argument("--results", type=path_argument, default=HERE / "results" / "suite")
+    parser.add_argument(
+        "--out-dir", type=path_argument, default=HERE, help="where the two files go"
+    )
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     parser.add_argument("--partial", action="store_true", help="show incomplete experiments too")
     options = parser.parse_args(argv)
@@ -65,10 +69,10 @@ def main(argv: list[str]) -> int:
                 options.out_dir.mkdir(parents=True, exist_ok=True)
             atomic_write_text(path, text)
             print(path)
-        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+        elif not os.path.isfile(path) or path.read_text(encoding="utf-8") != text:
             raise UserError(
                 expected=f"{path} as the results give it",
-                got="another text" if path.is_file() else "no such file",
+                got="another text" if os.path.isfile(path) else "no such file",
                 fix="run: python -m benchmarks.report",
             )
     return 0

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -145,7 +146,7 @@ class Runs:
 
     def finished(self, run: PlannedRun) -> bool:
         """Whether its figures are there."""
-        return RunFolder(self.path(run)).metrics.is_file()
+        return os.path.isfile(RunFolder(self.path(run)).metrics)
 
     def ensure(self, run: PlannedRun) -> Path:
         """Make a run, go on with an interrupted one, or find it done; gives its folder.
@@ -180,7 +181,7 @@ class Runs:
         config = self.folder / f"{run.name}.yaml"
         atomic_write_text(config, to_yaml(self._placed(run, folder)))
         word = []
-        if folder.exists():
+        if os.path.lexists(folder):
             word = ["--resume" if _resumable(folder) else "--overwrite"]
         command = [*COMMANDS[run.domain], "--config", str(config), *word]
         before = output.tell()

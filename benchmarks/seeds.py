@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from common.errors import UserError, run_cli
 from common.files import atomic_write_text, writing
+from common.inputs import keep_apart
 from common.metric_names import condition_label
 from common.record import RunFolder
+from common.values import path_argument
 
 COLUMNS = {
     "text": ("ttr_96", "rep_4", "overlap_tokens", "overlap_max", "overlap_over_10", "self_bleu_4"),
@@ -52,7 +52,7 @@ def load(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for folder in folders:
         run = RunFolder(folder)
         metrics = run.read_metrics()
-        runs.append(metrics | {"config": yaml.safe_load(run.config.read_text(encoding="utf-8"))})
+        runs.append(metrics | {"config": run.read_config()})
     settings = [{k: v for k, v in run["config"].items() if k not in MAY_DIFFER} for run in runs]
     for folder, other in zip(folders[1:], settings[1:], strict=True):
         changed = sorted(key for key in other if other[key] != settings[0].get(key))
@@ -173,9 +173,11 @@ def table(summary: dict[str, Any]) -> str:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds", description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, help="finished run folders")
-    parser.add_argument("--out", type=Path, help="also write the summary as JSON")
+    parser.add_argument("folders", nargs="+", type=path_argument, help="finished run folders")
+    parser.add_argument("--out", type=path_argument, help="also write the summary as JSON")
     options = parser.parse_args(argv)
+    if options.out:
+        keep_apart(options.out, [], searched=[("a run", folder) for folder in options.folders])
     summary = summarise(load(options.folders))
     print(table(summary))
     if options.out:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 import traceback
@@ -32,6 +33,7 @@ from benchmarks.run_figures import figures
 from benchmarks.runs import Runs
 from common.errors import UserError, run_cli
 from common.provenance import provenance
+from common.values import path_argument
 
 PROG = "python -m benchmarks.suite"
 EXIT_FAILED_CELLS = 1
@@ -67,7 +69,7 @@ def find_done(jobs: Sequence[Job], results: Path, *, overwrite: bool = False) ->
     found: dict[str, Cell] = {}
     for job in jobs:
         path = _path(job, results)
-        cell = read_cell(path) if path.exists() else None
+        cell = read_cell(path) if os.path.lexists(path) else None
         if cell is None or cell.status == "failed":
             continue
         changed = differing(job.run.defaults | cell.config, job.config)
@@ -249,11 +251,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--overwrite", action="store_true", help="make cells of another configuration anew"
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs/suite"), help="of training runs")
     parser.add_argument(
-        "--results", type=Path, default=Path("benchmarks/results/suite"), help="of cells"
+        "--runs", type=path_argument, default=Path("runs/suite"), help="of training runs"
     )
-    parser.add_argument("--cifar", type=Path, metavar="FOLDER", help="where CIFAR-10 lies")
+    parser.add_argument(
+        "--results", type=path_argument, default=Path("benchmarks/results/suite"), help="of cells"
+    )
+    parser.add_argument("--cifar", type=path_argument, metavar="FOLDER", help="where CIFAR-10 lies")
     return parser
 
 

@@ -8,6 +8,7 @@ the run that follows would look like a bad result instead of a bad file. What a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -57,8 +58,8 @@ class ModelSource:
         """
         if path == EMBEDDED:
             return str(files(self.package) / "assets" / "base")
-        local = Path(path).expanduser()
-        if local.is_dir():
+        local = Path(os.path.expanduser(path))
+        if os.path.isdir(local):
             if not (local / "config.json").is_file():
                 raise UserError(
                     expected="a checkpoint folder with config.json",
@@ -67,8 +68,9 @@ class ModelSource:
                 )
             return str(local)
         looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
-        if local.exists() or looks_local or not path:
-            what = "which is a file" if local.exists() else "which does not exist"
+        there = os.path.exists(local)
+        if there or looks_local or not path:
+            what = "which is a file" if there else "which does not exist"
             raise UserError(
                 expected=f"'embedded', a checkpoint folder, or a hub id of {self.what}",
                 got=f"{path!r}, {what}",

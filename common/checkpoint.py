@@ -13,6 +13,7 @@ import io
 import json
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ class Checkpoints:
 
     Args:
         folder: made when the first checkpoint is written.
+        claim: is told of files before they are made, as `Manifest.claim`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, claim: Callable[..., None] | None = None) -> None:
+        self.folder, self._claim = folder, claim
 
     def save(self, update: int, state: dict[str, Any]) -> None:
         """Write the state after `update` updates and drop all but the `KEEP` newest.
@@ -45,10 +47,12 @@ class Checkpoints:
         Raises:
             UserError: the disk is full or read-only; earlier checkpoints stay.
         """
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
         data = pack(state)
         path = self._path(update)
+        if self._claim is not None:
+            self._claim(path, self._manifest(path))
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         manifest: dict[str, Any] = _fingerprint(data)
         if path.exists():
             manifest["replaces"] = _fingerprint(path.read_bytes())

@@ -11,7 +11,7 @@ from typing import Any
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from common.config import RESUME_MAY_DIFFER, RunConfig, output_folder
+from common.config import RESUME_MAY_DIFFER, RunConfig, check_before_reading, output_folder
 from common.domain import Domain
 from common.experiment import require_success, run_experiment
 from common.options import to_yaml
@@ -56,6 +56,7 @@ def run_command(config: RunConfig, command: list[str], prepare: Callable[[], Pre
     Raises:
         UserError: what the user can mend, a target that was not reached included.
     """
+    check_before_reading(config)
     quiet_transformers()
     with Progress() as progress:
         ready = prepare()
@@ -75,6 +76,7 @@ def run_command(config: RunConfig, command: list[str], prepare: Callable[[], Pre
             overwrite=config.overwrite,
             resume=config.resume,
             may_differ=RESUME_MAY_DIFFER,
+            tell=progress.note,
         )
         metrics = run_experiment(domain, config, folder, progress, command=command)
     print(f"\n{conditions_table(metrics, domain.main_metrics)}\n", file=sys.stderr)

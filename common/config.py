@@ -9,6 +9,7 @@ from typing import Literal
 
 from common.options import require
 from common.schedule_options import ScheduleOptions
+from common.values import SEED_RANGE, seed_fits
 
 Precision = Literal["auto", "fp32", "bf16"]
 Switch = Literal["auto", "on", "off"]
@@ -124,6 +125,10 @@ class RunConfig:
     """Measurement."""
 
 
+MOST_EPOCHS = 1e9
+"""Counted in updates, more are no longer whole numbers."""
+MOST_RANK = 2**13
+"""A LoRA of a higher rank is larger than the matrices it stands for."""
 RESUME_MAY_DIFFER = (
     "out",
     "overwrite",
@@ -136,6 +141,23 @@ RESUME_MAY_DIFFER = (
 )
 
 
+def check_before_reading(config: RunConfig) -> None:
+    """Check the options that would lead astray, or fail, before the data are read.
+
+    Raises:
+        UserError: a name that is no folder's, or a seed out of range.
+    """
+    name, order_seed = config.name, config.train.order_seed
+    is_name = bool(name) and name not in (".", "..") and "/" not in name
+    require(
+        [
+            ("name", name, is_name, "the name of one folder, without a slash"),
+            ("seed", config.seed, seed_fits(config.seed), SEED_RANGE),
+            ("train.order_seed", order_seed, seed_fits(order_seed), f"{SEED_RANGE}, or null"),
+        ]
+    )
+
+
 def check_ranges(config: RunConfig, *, sequences: int) -> None:
     """Check the numbers that no constructor checks.
 
@@ -145,7 +167,9 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
     Raises:
         UserError: a number out of range, named with its dotted option.
     """
+    check_before_reading(config)
     train, measure = config.train, config.measure
+    rank = train.lora_rank
     micro_batch, max_batch = train.micro_batch_size, measure.max_batch
     least_one: dict[str, float | None] = {
         "train.micro_batch_size": micro_batch,
@@ -161,6 +185,7 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
     of = f"from 1 to the {sequences} training sequences"
     checks += [
         ("train.batch_size", train.batch_size, 1 <= train.batch_size <= sequences, of),
+        ("train.lora_rank", rank, rank <= MOST_RANK, f"at most {MOST_RANK:,}"),
         ("measure.curve_prompts", measure.curve_prompts, measure.curve_prompts >= 0, "at least 0"),
     ]
     schedule = config.schedule
@@ -178,7 +203,8 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
         "schedule.max_epochs": schedule.max_epochs,
         "train.validate_every_epochs": train.validate_every_epochs,
     }.items():
-        checks.append((name, value, 0 < value < math.inf, "a positive number"))
+        fits = 0 < value <= MOST_EPOCHS
+        checks.append((name, value, fits, f"a positive number of at most {MOST_EPOCHS:g}"))
     for name, value in {
         "train.weight_decay": train.weight_decay,
         "train.max_gradient_norm": train.max_gradient_norm,

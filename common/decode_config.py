@@ -22,6 +22,8 @@ from transformers.generation.logits_process import (
 
 from common.errors import UserError
 
+# What logits may be divided by: beyond these they are no longer finite in single precision.
+LEAST_DIVISOR, MOST_DIVISOR = 0.001, 1000.0
 # Values that switch a knob off without being None.
 NEUTRAL: dict[str, Any] = {
     "do_sample": False,
@@ -81,9 +83,11 @@ def sampling_config(
     """
     if not 0.0 < top_p <= 1.0:
         raise UserError(expected="top_p in (0, 1]", got=str(top_p), fix="use 1 to switch it off")
-    if not temperature > 0.0:
+    if not LEAST_DIVISOR <= temperature <= MOST_DIVISOR:
         raise UserError(
-            expected="a temperature above 0", got=str(temperature), fix="use greedy decoding"
+            expected=f"a temperature above 0, from {LEAST_DIVISOR} to {MOST_DIVISOR:g}",
+            got=str(temperature),
+            fix="use greedy decoding instead of a lower one",
         )
     if top_k < 0:
         raise UserError(expected="top_k of at least 0", got=str(top_k), fix="0 switches it off")
@@ -121,9 +125,11 @@ def repetition_penalty_config(penalty: float = 1.2) -> GenerationConfig:
     Raises:
         UserError: a penalty that is not above 0.
     """
-    if not penalty > 0.0:
+    if not LEAST_DIVISOR <= penalty <= MOST_DIVISOR:
         raise UserError(
-            expected="a repetition penalty above 0", got=str(penalty), fix="1 switches it off"
+            expected=f"a repetition penalty above 0, from {LEAST_DIVISOR} to {MOST_DIVISOR:g}",
+            got=str(penalty),
+            fix="1 switches it off",
         )
     return GenerationConfig(**(NEUTRAL | {"repetition_penalty": penalty}))
 

@@ -25,7 +25,6 @@ from common.device import Compute, pick_compute, pick_device, should_compile
 from common.domain import Domain, Stage
 from common.errors import UserError
 from common.evaluate import Evaluator
-from common.files import writing
 from common.head import LogitsHead, attach_head
 from common.model_card import model_card
 from common.options import dotted
@@ -107,7 +106,7 @@ def run_experiment(
         autocast=compute.autocast,
         report=show,
     )
-    stages = Stages(folder.checkpoints / "stages")
+    stages = Stages(folder.checkpoints / "stages", folder.manifest.claim)
     measured: dict[Stage, dict[str, Any]] = {}
 
     def measure(stage: Stage, update: int, head: LogitsHead) -> None:
@@ -169,12 +168,12 @@ def run_experiment(
         provenance=provenance(config.seed, command),
     )
     folder.write_samples(evaluator.samples(generated))
-    with writing(folder.model):
+    with folder.manifest.adding(folder.model.name) as added:
         card = model_card(metrics, config, rows=domain.main_metrics)
-        domain.save(merged(model), folder.model, card)
+        domain.save(merged(model), added, card)
     folder.write_metrics(metrics)
-    with writing(folder.path):
-        shown = domain.present(generated, metrics["by_position"], folder.path)
+    with folder.manifest.adding() as added:
+        shown = domain.present(generated, metrics["by_position"], added)
     report = build_report(folder.path, shown)
     progress.note(f"report: {report}")
     return metrics
@@ -216,7 +215,7 @@ def _train(
     compute: Compute,
 ) -> TrainResult:
     train_NT, options = domain.sequences("train"), config.train
-    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints = Checkpoints(folder.checkpoints, folder.manifest.claim)
     resume = config.resume and bool(checkpoints.updates())
     validation = None
     if config.measure.curve_prompts:
@@ -237,13 +236,17 @@ def _train(
         )
 
     per_epoch = len(train_NT) / options.batch_size
-    with tracked(
-        folder.append_history,
-        config.tracker,
-        folder=folder.path / TRACKER_FOLDER,
-        project=f"hyperfitting-{domain.name}",
-        options=dotted(config),
-    ) as history:
+    with (
+        folder.manifest.claiming(TRACKER_FOLDER) as claim_made,
+        tracked(
+            folder.append_history,
+            config.tracker,
+            folder=folder.path / TRACKER_FOLDER,
+            project=f"hyperfitting-{domain.name}",
+            options=dotted(config),
+        ) as history,
+    ):
+        claim_made()  # trackers make their files when they start
         loop = TrainingLoop(
             head=head,
             sequences_NT=train_NT,

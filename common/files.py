@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from common.errors import UserError
 
+_NO_FOLDER = "choose another path: a file stands where a folder is needed"
 _FIXES = {
     errno.ENOSPC: "free some space or choose a folder on another disk",
     errno.EDQUOT: "free some space or choose a folder outside the quota",
@@ -26,9 +27,26 @@ _FIXES = {
     errno.EROFS: "choose a folder on a file system that can be written",
     errno.EACCES: "change its permissions or choose another folder",
     errno.EPERM: "change its permissions or choose another folder",
-    errno.ENOTDIR: "choose another path: a file stands where a folder is needed",
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EEXIST: _NO_FOLDER,
     errno.EISDIR: "move that folder away or choose another path",
+    errno.ENOTEMPTY: "move what is in that folder away or choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EILSEQ: "choose a name in the characters of that file system",
+    # What /proc, /sys and /dev answer, and network shares.
+    errno.ENOENT: "choose another folder: nothing can be made there",
+    errno.EINVAL: "choose another folder: this file system refuses it",
+    errno.ENXIO: "choose another path: this is a device",
+    errno.ENODEV: "choose another path: this is a device",
+    errno.EBUSY: "choose another path: this one is in use",
+    errno.ETXTBSY: "choose another path: this one is a program that runs",
+    errno.ELOOP: "choose another path: its links go round in a circle",
+    errno.EOPNOTSUPP: "choose a folder on another file system",
+    errno.ENOSYS: "choose a folder on another file system",
+    errno.EIO: "check the disk or choose a folder on another one",
+    errno.ESTALE: "mount that share again or choose another folder",
+    errno.EXDEV: "choose a folder that is on one file system",
+    errno.EMLINK: "choose another folder: this one is full",
 }
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: a line other than a torn last one is not JSON.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         return []
     *lines, last = path.read_text(encoding="utf-8", errors="replace").split("\n")
     records = []

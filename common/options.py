@@ -19,6 +19,7 @@ import jsonargparse
 import yaml
 
 from common.errors import UserError
+from common.values import check_values
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -40,7 +41,8 @@ def parse(config_class: type[C], argv: list[str], *, prog: str, description: str
         description: first lines of `--help`.
 
     Raises:
-        UserError: an unknown option, a value of the wrong type, a missing or broken YAML file.
+        UserError: an unknown option, a value of the wrong type or that no option can have, a
+            missing or broken YAML file.
         SystemExit: 0, after `--help` or `--print_config`.
     """
     parser = _parser(config_class, prog, description)
@@ -53,7 +55,9 @@ def parse(config_class: type[C], argv: list[str], *, prog: str, description: str
             got=_one_line(str(error)),
             fix=f"see {prog} --help",
         ) from error
-    return config_class(**{entry.name: values[entry.name] for entry in fields(config_class)})
+    config = config_class(**{entry.name: values[entry.name] for entry in fields(config_class)})
+    check_values(config)
+    return config
 
 
 def parse_options(config_class: type[C], options: Mapping[str, Any], *, prog: str) -> C:

@@ -26,7 +26,6 @@ from common.checkpoint import Checkpoints
 from common.decay import LinearDecay
 from common.device import pick_compute, pick_device, should_compile
 from common.errors import UserError
-from common.files import atomic_write_text, writing
 from common.head import attach_head
 from common.memory import training_gib
 from common.options import to_yaml
@@ -136,6 +135,7 @@ def pretrain(
         overwrite=config.overwrite,
         resume=config.resume,
         may_differ=RESUME_MAY_DIFFER,
+        tell=progress.note,
     )
     train_NT, heldout_NT = task.ids()
     assert train_NT.shape == (task.sequences, task.length), train_NT.shape
@@ -162,7 +162,7 @@ def pretrain(
         schedule=schedule,
         optimizer=optimizer,
         compute=compute,
-        checkpoints=Checkpoints(folder.checkpoints),
+        checkpoints=Checkpoints(folder.checkpoints, folder.manifest.claim),
         history=folder.append_history,
         forget_after=folder.truncate_history,
         seed=config.seed,
@@ -180,8 +180,8 @@ def pretrain(
             expected="a finite training loss", got=trained.message, fix="lower --learning_rate"
         )
     model.bfloat16()
-    with writing(folder.model):
-        task.save(model, folder.model)
+    with folder.manifest.adding(folder.model.name) as added:
+        task.save(model, added)
     # Measured on what was saved: the weights after rounding to bf16.
     after = probe_sequences(model.float(), heldout_NT.long(), batch_size=micro_batch)
     result: dict[str, object] = {
@@ -195,6 +195,6 @@ def pretrain(
         **task.record,
         "provenance": provenance(config.seed, command),
     }
-    atomic_write_text(folder.path / "pretrain.json", json.dumps(result, indent=1) + "\n")
+    folder.write_text(folder.path / "pretrain.json", json.dumps(result, indent=1) + "\n")
     progress.note(f"held-out loss {after.loss_nats.mean:.3f}; model in {folder.model}")
     return result

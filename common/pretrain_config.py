@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.config import Precision, Switch
 from common.errors import UserError
 from common.options import require
+from common.values import SEED_RANGE, seed_fits
 
 LEAST_ONE = (
     "updates",
@@ -19,6 +21,8 @@ LEAST_ONE = (
     "checkpoint_every",
     "validate_every",
 )
+# A shape beyond these takes hours to build before the estimate of its memory can be told.
+MOST = {"hidden_size": 2**16, "layers": 1000, "heads": 2**10, "intermediate_size": 2**18}
 RESUME_MAY_DIFFER = ("out", "overwrite", "resume", "dry_run", "json")
 
 
@@ -84,6 +88,21 @@ def check_least(config: PretrainOptions, least: Mapping[str, int]) -> None:
     Raises:
         UserError: one out of range, named.
     """
+    adam, decay = config.adam_beta2, config.weight_decay
+    rate, warmup = config.learning_rate, config.warmup_updates
+    require(
+        [
+            ("seed", config.seed, seed_fits(config.seed), SEED_RANGE),
+            ("adam_beta2", adam, 0 <= adam < 1, "in [0, 1)"),
+            ("weight_decay", decay, 0 <= decay < math.inf, "at least 0"),
+            ("learning_rate", rate, 0 < rate < math.inf, "a positive number"),
+            ("warmup_updates", warmup, warmup >= 0, "at least 0"),
+            *(
+                (name, getattr(config, name), getattr(config, name) <= most, f"at most {most:,}")
+                for name, most in MOST.items()
+            ),
+        ]
+    )
     bounds = (dict(least) | dict.fromkeys(LEAST_ONE, 1)).items()
     values = ((name, getattr(config, name), bound) for name, bound in bounds)
     require((name, value, value >= bound, f"at least {bound}") for name, value, bound in values)

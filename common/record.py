@@ -2,8 +2,8 @@
 
 `--out DIR` holds `config.yaml`, `metrics.json` (schema 1, see `common/schema/`), `history.jsonl`,
 `samples.jsonl`, `report.json` (title and the domain's own sections, so that the page can be built
-again), `report.html`, `model/` and `checkpoints/`. `config.yaml` is written first and carries a
-mark in its first line: only a marked folder is ever emptied for `--overwrite`.
+again), `report.html`, `model/` and `checkpoints/`. Every file is listed before it is made
+(`common.manifest`), and `--overwrite` deletes what is listed, nothing else.
 
 JSON has no NaN. In the history a number that is not finite becomes null, because a NaN loss is an
 event worth a line. In the metrics only two places may be null, a perplexity that overflows and a
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,14 @@ from common.errors import UserError
 from common.files import atomic_write_bytes, atomic_write_text, is_temporary, writing
 from common.intervals import Interval
 from common.jsonl import read_jsonl, to_jsonl
+from common.manifest import MANIFEST, Manifest, remove_leftovers
+from common.resuming import check_same_configuration
 
 __all__ = ["RunFolder", "atomic_write_bytes", "atomic_write_text", "make_metrics", "writing"]
 
 SCHEMA_VERSION = 1
 MARK = "# A hyperfitting run: this folder's files are replaced by --overwrite."
 TRACKER_FOLDER = "tracker"  # what trackers that write files leave
-_FILES = ("metrics.json", "history.jsonl", "samples.jsonl", "report.json", "report.html")
-_FOLDERS = ("model", "checkpoints", "pictures", TRACKER_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class RunFolder:
         overwrite: bool = False,
         resume: bool = False,
         may_differ: Collection[str] = (),
+        tell: Callable[[str], None] | None = None,
     ) -> RunFolder:
         """Make the folder, empty a former run's, or reopen one to go on with it.
 
@@ -65,6 +66,7 @@ class RunFolder:
             resume: keep everything; the folder must hold checkpoints and the same configuration.
             may_differ: dotted keys that a resumed run may change ("out"; a parent covers its
                 children).
+            tell: takes a notice of files that are not ours and stay.
 
         Raises:
             UserError: the folder is in use, not ours, holds nothing to resume, has another
@@ -84,20 +86,37 @@ class RunFolder:
                 got=f"{str(path)!r} with {len(entries)} entries",
                 fix="choose another --out, or pass --overwrite or --resume",
             )
-        elif entries and not folder._is_ours():
-            raise UserError(
-                expected="a folder that a run of this program wrote",
-                got=f"{str(path)!r} without our config.yaml",
-                fix="choose another --out: only our own files are overwritten",
-            )
+        elif entries and not folder.manifest.exists():
+            raise folder._not_ours()
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
-            folder._sweep(everything=not resume)
+            remove_leftovers(path)
+        if not resume:
+            # config.yaml is replaced, not removed: an interruption leaves a whole folder of ours.
+            folder.manifest.remove_files(keep=[folder.config.name])
+        notice = folder.manifest.foreign_notice()
+        folder.manifest.begin(folder.config, folder.history)
         # Also the probe: a folder that cannot be written is found out before any work is done.
         atomic_write_text(folder.config, f"{MARK}\n{config_yaml}")
         if resume and folder.history.exists():
             folder._rewrite_history(folder.read_history())  # drops a torn last line
+        if notice is not None and tell is not None:
+            tell(notice)
         return folder
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a file of this folder, whole or not at all.
+
+        Raises:
+            UserError: the disk is full, read-only or closed to the user.
+        """
+        self.manifest.claim(path)
+        atomic_write_text(path, text)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The list of files that are ours."""
+        return Manifest(self.path)
 
     @property
     def config(self) -> Path:
@@ -144,7 +163,7 @@ class RunFolder:
 
     def write_samples(self, samples: Iterable[Mapping[str, Any]]) -> None:
         """Write one JSON object per (prompt, condition)."""
-        atomic_write_text(self.samples, to_jsonl(samples))
+        self.write_text(self.samples, to_jsonl(samples))
 
     def read_samples(self) -> list[dict[str, Any]]:
         """All samples, in file order. No file, no samples."""
@@ -156,7 +175,7 @@ class RunFolder:
         Raises:
             ValueError: a number in it is NaN or infinite.
         """
-        atomic_write_text(self.metrics, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        self.write_text(self.metrics, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
 
     def read_metrics(self) -> dict[str, Any]:
         """The metrics of a finished run.
@@ -167,41 +186,52 @@ class RunFolder:
         try:
             metrics = json.loads(self.metrics.read_text(encoding="utf-8"))
             schema = metrics["schema"]
-        except FileNotFoundError as error:
-            raise _not_a_run(self.path, "no metrics.json") from error
+        except OSError as error:
+            raise _not_a_run(self.path, f"no metrics.json ({error.strerror})") from error
         except (ValueError, TypeError, KeyError) as error:
             raise _not_a_run(self.path, "a metrics.json that is not ours") from error
         if schema != SCHEMA_VERSION:
             raise _not_a_run(self.path, f"schema {schema!r} where {SCHEMA_VERSION} is known")
         return metrics
 
+    def read_config(self) -> dict[str, Any]:
+        """The configuration that the run was made with.
+
+        Raises:
+            UserError: there is none, or it is not YAML.
+        """
+        try:
+            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise _not_a_run(self.path, f"no config.yaml ({error.strerror})") from error
+        except (ValueError, yaml.YAMLError) as error:
+            raise _not_a_run(self.path, "a config.yaml that is not ours") from error
+        if not isinstance(config, dict):
+            raise _not_a_run(self.path, "a config.yaml that is not ours")
+        return config
+
     def _entries(self) -> list[Path]:
-        if not self.path.exists():
+        """What is in the folder, but for leftovers of a killed start."""
+        if not os.path.lexists(self.path):
             return []
         with writing(self.path):
-            return [entry for entry in self.path.iterdir() if not is_temporary(entry)]
+            entries = [entry for entry in self.path.iterdir() if not is_temporary(entry)]
+        return [] if [entry.name for entry in entries] == [MANIFEST] else entries
 
-    def _is_ours(self) -> bool:
-        if not self.config.is_file():
-            return False
-        return self.config.read_bytes().startswith(MARK.encode())
-
-    def _sweep(self, *, everything: bool) -> None:
-        """Remove leftovers of interrupted writes and, if asked, all that a run writes."""
-        for entry in self.path.iterdir():
-            if is_temporary(entry):
-                entry.unlink()
-        if not everything:
-            return
-        # config.yaml, which holds the mark, is replaced last: an interruption leaves it ours.
-        for entry in (self.path / name for name in _FILES + _FOLDERS):
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+    def _not_ours(self) -> UserError:
+        copied = os.path.isfile(self.config) and self.config.read_bytes().startswith(MARK.encode())
+        what = " (a copy of a run, or a run of an earlier version)" if copied else ""
+        return UserError(
+            expected="a folder that a run of this program wrote",
+            got=f"{str(self.path)!r} without our list of files, {MANIFEST}{what}",
+            fix="choose another --out, or remove it by hand: only our own files are overwritten",
+        )
 
     def _check_resumable(self, config_yaml: str, may_differ: Collection[str]) -> None:
-        if not self._is_ours() or not self.checkpoints.is_dir():
+        begun = os.path.isdir(self.checkpoints) and os.path.isfile(self.config)
+        if begun and not self.manifest.exists():
+            raise self._not_ours()
+        if not begun:
             raise UserError(
                 expected="a run with checkpoints to resume",
                 got=f"{str(self.path)!r} without any",
@@ -213,21 +243,7 @@ class RunFolder:
                 got=f"an empty {str(self.checkpoints)!r}",
                 fix="start again with --overwrite",
             )
-        saved, asked = (
-            _flatten(yaml.safe_load(text))
-            for text in (self.config.read_text(encoding="utf-8"), config_yaml)
-        )
-        for key in sorted(saved.keys() | asked.keys()):
-            parents = key.split(".")
-            if any(".".join(parents[:n]) in may_differ for n in range(1, len(parents) + 1)):
-                continue
-            before, now = saved.get(key, "nothing"), asked.get(key, "nothing")
-            if before != now:
-                raise UserError(
-                    expected=f"the configuration of the run being resumed, with {key} = {before}",
-                    got=f"{key} = {now}",
-                    fix=f"set {key} back, or start a new run with another --out",
-                )
+        check_same_configuration(self.config.read_text(encoding="utf-8"), config_yaml, may_differ)
 
     def _rewrite_history(self, records: Iterable[Mapping[str, Any]]) -> None:
         atomic_write_text(self.history, to_jsonl(records))
@@ -291,16 +307,6 @@ def _probe_json(measures: Mapping[str, float | Mapping[str, Any]]) -> dict[str, 
 
 def _finite_or_null(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; an empty mapping stays a value."""
-    if not isinstance(tree, dict) or not tree:
-        return {prefix: tree} if prefix else {}
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def _not_a_run(path: Path, got: str) -> UserError:

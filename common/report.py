@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -24,7 +25,6 @@ from markupsafe import Markup
 from common import headline as words
 from common.curves import curves
 from common.errors import run_cli
-from common.files import atomic_write_text
 from common.metric_names import (
     Methods,
     condition_label,
@@ -42,6 +42,7 @@ from common.report_tables import (
 )
 from common.sample_markup import COPIED_MIN_RUN, LEVELS, spans
 from common.templating import content_hash, template_environment, template_text
+from common.values import path_argument
 
 PROMPTS_SHOWN = 8
 """Prompts per set on the page; `samples.jsonl` holds all."""
@@ -73,8 +74,8 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
     metrics = run.read_metrics()
     kept = folder / "report.json"
     if shown is not None:
-        atomic_write_text(kept, json.dumps(asdict(shown), indent=1) + "\n")
-    elif kept.exists():
+        run.write_text(kept, json.dumps(asdict(shown), indent=1) + "\n")
+    elif os.path.exists(kept):
         shown = presentation_from(json.loads(kept.read_text(encoding="utf-8")))
     else:
         shown = Presentation()
@@ -106,14 +107,14 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
             definitions=definition_rows(metrics, shown.definitions, shown.labels),
         )
     )
-    atomic_write_text(run.report, page)
+    run.write_text(run.report, page)
     return run.report
 
 
 def main(argv: list[str]) -> int:
     """`python -m common.report DIR`."""
     parser = argparse.ArgumentParser(prog="python -m common.report", description=__doc__)
-    parser.add_argument("folder", type=Path, help="the --out folder of a finished run")
+    parser.add_argument("folder", type=path_argument, help="the --out folder of a finished run")
     print(build_report(parser.parse_args(argv).folder))
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ class Stages:
 
     Args:
         folder: made with the first stage.
+        claim: is told of files before they are made, as `Manifest.claim`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, claim: Callable[..., None] | None = None) -> None:
+        self.folder, self._claim = folder, claim
 
     def once(
         self,
@@ -40,11 +42,13 @@ class Stages:
         run and an uninterrupted one go on from equal values.
         """
         path = self.folder / f"{name}.json"
-        if path.is_file():
+        if os.path.isfile(path):
             kept = json.loads(path.read_text(encoding="utf-8"))
             if usable(kept):
                 return kept
         text = json.dumps(compute(), default=_plain)
+        if self._claim is not None:
+            self._claim(path)
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         atomic_write_text(path, text)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from common.config import RunConfig, TrainConfig
 from common.errors import UserError
 
+MOST_SIZE = 1024
+"""Pixels on a side of an image that is trained on: larger ones have no use in grids of codes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataConfig:

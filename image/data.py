@@ -11,6 +11,7 @@ Shapes: N images, C channels, H W pixels, H = W = size.
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -22,7 +23,7 @@ from torch import Tensor
 from common.errors import UserError
 from image.pictures import Squarer
 from image.sources import TORCHVISION, Source, Split, open_folder, open_hub, open_torchvision
-from image.vignettes import HOURS, vignettes
+from image.vignettes import HOURS, LEAST_SIZE, vignettes
 
 HELDOUT_START = 10_000_000  # number of the first vignette that is held out
 
@@ -72,7 +73,7 @@ def load_images(
         return _select(open_hub(name, split=split), count, seed, size)
     if spec in TORCHVISION:
         return _select(open_torchvision(spec, split=split, root=root), count, seed, size)
-    return _select(open_folder(Path(spec).expanduser()), count, seed, size)
+    return _select(open_folder(Path(os.path.expanduser(spec))), count, seed, size)
 
 
 def refuse_overlap(train: LabelledImages, heldout: LabelledImages) -> None:
@@ -127,6 +128,12 @@ def _load_vignettes(name: str, split: Split, count: int, seed: int, size: int) -
     if name != "vignettes":
         raise UserError(
             expected="embedded:vignettes", got=f"embedded:{name}", fix="there is no other"
+        )
+    if size < LEAST_SIZE:
+        raise UserError(
+            expected=f"vignettes of at least {LEAST_SIZE} pixels on a side",
+            got=f"{size}",
+            fix="use a larger size, or other images",
         )
     if count > HELDOUT_START:
         raise UserError(

@@ -31,13 +31,13 @@ from torch.nn import functional
 
 from common.device import pick_device
 from common.errors import UserError, run_cli
-from common.files import atomic_write_text
 from common.options import parse, to_yaml
 from common.progress import Progress
 from common.provenance import provenance
 from common.record import RunFolder
 from image.data import LabelledImages, drop_shared, load_images
 from image.extractor_config import ExtractorConfig, check_ranges
+from image.inputs import check_inputs
 from image.offline_network import NetworkShape, new_network, normalise, save_network
 
 PROG = "python -m image.extractor"
@@ -50,6 +50,11 @@ EVALUATED_IMAGES = 500  # at a time
 def main(argv: list[str]) -> int:
     config = parse(ExtractorConfig, argv, prog=PROG, description=__doc__ or "")
     check_ranges(config)
+    check_inputs(
+        config.out,
+        sources={"--data": config.data, "--heldout": config.heldout},
+        root=("--root", config.root),
+    )
     assert config.data is not None
     device = pick_device(config.device)
     with Progress() as progress:
@@ -101,7 +106,10 @@ def train(
     """
     assert training.labels_N is not None
     folder = RunFolder.create(
-        Path(config.out), config_yaml=to_yaml(config), overwrite=config.overwrite
+        Path(config.out),
+        config_yaml=to_yaml(config),
+        overwrite=config.overwrite,
+        tell=progress.note,
     )
     shape = shape_of(config, training)
     device = next(network.parameters()).device
@@ -156,7 +164,8 @@ def train(
             {"kind": "epoch", "update": update, "epoch": epoch + 1, "accuracy": reached}
         )
         progress.note(f"epoch {epoch + 1}: held-out accuracy {reached:.4f}")
-        save_network(network, shape, folder.model)
+        with folder.manifest.adding(folder.model.name) as added:
+            save_network(network, shape, added)
     network.half().float()  # measured as it will be read back: rounded to half precision
     reached, count = accuracy(network, shape, heldout), len(heldout.images_NCHW)
     result: dict[str, object] = {
@@ -171,7 +180,7 @@ def train(
         "config": asdict(config),
         "provenance": provenance(config.seed, command),
     }
-    atomic_write_text(folder.path / "extractor.json", json.dumps(result, indent=1) + "\n")
+    folder.write_text(folder.path / "extractor.json", json.dumps(result, indent=1) + "\n")
     progress.note(f"saved in {folder.model}: held-out accuracy {reached:.4f} of {count} images")
     return result
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from common.options import require
+from common.values import SEED_RANGE, seed_fits
+from image.config import MOST_SIZE
 from image.offline_network import LABEL
+
+MOST_WIDTH = 2048  # 300 MiB for a block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +81,19 @@ def check_ranges(config: ExtractorConfig) -> None:
     most, widths = config.count, config.widths
     rate, decay = config.learning_rate, config.weight_decay
     checks += [
-        ("size", config.size >= 8, "at least 8"),
+        ("size", 8 <= config.size <= MOST_SIZE, f"from 8 to {MOST_SIZE:,}"),
+        ("seed", seed_fits(config.seed), SEED_RANGE),
+        ("stem_width", config.stem_width <= MOST_WIDTH, f"at most {MOST_WIDTH:,}"),
         # Batch normalisation needs two.
         ("batch_size", 2 <= config.batch_size <= most, f"from 2 to count, {most}"),
         ("learning_rate", 0 < rate < math.inf, "a positive number"),
         ("weight_decay", 0 <= decay < math.inf, "at least 0"),
         ("label_smoothing", 0 <= config.label_smoothing < 1, "in [0, 1)"),
-        ("widths", len(widths) > 0 and all(w > 0 and w % 8 == 0 for w in widths), "multiples of 8"),
+        (
+            "widths",
+            2 <= len(widths) <= 8 and all(0 < w <= MOST_WIDTH and w % 8 == 0 for w in widths),
+            f"two to 8 multiples of 8, up to {MOST_WIDTH:,}",
+        ),
         (
             "name",
             bool(LABEL.fullmatch(config.name)),

@@ -9,7 +9,11 @@
 
 A figure is comparable only with figures from the same network, so every extractor has a `name` that
 goes into the names of the metrics: `fid[cifar-net]` is not an Inception FID and cannot be taken for
-one. Each takes uint8 pixels and does its own resizing and normalisation.
+one. Weights from a file bring the first digits of their hash into the name, so that two files of
+one name make two measures. Each takes uint8 pixels and does its own resizing and normalisation.
+
+No file of weights can run code: pickles are read with `weights_only`, here, and not by a library
+whose versions differ in that.
 
 Shapes: N images, C channels, H W pixels, D features.
 """
@@ -17,28 +21,33 @@ Shapes: N images, C channels, H W pixels, D features.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Protocol
+from typing import Any, Protocol
 
 import timm
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from common.errors import UserError
-from image.offline_network import load_network, normalise
+from image.offline_network import WEIGHTS, load_network, normalise
 
 ASSETS = Path(__file__).parent / "assets" / "extractor"
+SHIPPED = "cifar-net"
 INCEPTION_LAYER = "2048"
 INCEPTION_SHA256 = "6726825d"  # first digits, for the file converted from TensorFlow in 2015
 # What the libraries raise for files that are absent, cut short, or of another network.
 _UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, SafetensorError, UnpicklingError)
+_HASH_DIGITS = 8
+_INNER = ("state_dict_ema", "model_ema", "state_dict", "model")
 _FROM_NETWORK = "get a network connection, pass a file as {file}, or use the offline extractor"
 
 
@@ -74,6 +83,11 @@ class OfflineExtractor:
         self._network.to(device)
         self._device = device
         self.name, self.dim = self._shape.name, self._network.num_features
+        # The commands' default name is that of the network that ships with the package.
+        if folder != ASSETS and self.name == SHIPPED:
+            digest = _sha256(folder / WEIGHTS)
+            if digest != _sha256(ASSETS / WEIGHTS):
+                self.name += f"-{digest[:_HASH_DIGITS]}"
 
     def features(self, images_NCHW: Tensor, *, batch_size: int = 256) -> Tensor:
         """(N, 3, H, W) uint8 to (N, D) float32 on the CPU; other sizes are resized to its own."""
@@ -117,9 +131,12 @@ class InceptionExtractor:
         self.name = "inception"
         try:
             if weights is not None:
+                if os.path.exists(weights) and not os.path.isfile(weights):
+                    raise OSError("no file")  # reading a device may never end
                 torch.load(weights, map_location="cpu", weights_only=True)  # runs no code in it
-                if not _sha256(weights).startswith(INCEPTION_SHA256):
-                    self.name = f"inception-{_label(weights.stem)}"
+                digest = _sha256(weights)
+                if not digest.startswith(INCEPTION_SHA256):
+                    self.name = f"inception-{_label(weights.stem)}-{digest[:_HASH_DIGITS]}"
             network = FeatureExtractorInceptionV3(
                 "inception-v3-compat",
                 [INCEPTION_LAYER],
@@ -156,10 +173,15 @@ class TimmExtractor:
     """
 
     def __init__(self, model: str, weights: Path | None, *, device: torch.device) -> None:
-        overlay = None if weights is None else {"file": str(weights)}
+        name, overlay = f"timm-{model}", None
         try:
-            if weights is not None and not weights.is_file():
-                raise FileNotFoundError("no such file")
+            if weights is not None:
+                if not os.path.isfile(weights):
+                    raise FileNotFoundError("no such file")
+                # Weights in memory come first with timm, whatever else it knows of the model.
+                overlay = {"state_dict": _state_dict(weights), "source": ""}
+                # Other weights make another measure, and another name.
+                name += f"-{weights.stem}-{_sha256(weights)[:_HASH_DIGITS]}"
             network = timm.create_model(
                 model, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
             )
@@ -174,8 +196,7 @@ class TimmExtractor:
         config = resolve_data_config(model=network)
         self._size, self._mode = tuple(config["input_size"][1:]), config["interpolation"]
         self._mean, self._std = tuple(config["mean"]), tuple(config["std"])
-        # Other weights make another measure, and another name.
-        self.name = _label(f"timm-{model}" + ("" if weights is None else f"-{weights.stem}"))
+        self.name = _label(name)
         self.dim = _features_of(network)
 
     def features(self, images_NCHW: Tensor, *, batch_size: int = 256) -> Tensor:
@@ -236,6 +257,27 @@ def _features_of(network: nn.Module) -> int:
     features = network.num_features
     assert isinstance(features, int), type(features)
     return features
+
+
+def _state_dict(weights: Path) -> dict[str, Any]:
+    """The tensors in a file of weights, the averaged ones where training kept both.
+
+    Raises:
+        UnpicklingError: the file holds more than tensors.
+        OSError, RuntimeError, SafetensorError, ValueError: it cannot be read.
+    """
+    if weights.suffix == ".safetensors":
+        found: Any = load_file(weights)
+    else:
+        found = torch.load(weights, map_location="cpu", weights_only=True)
+    if isinstance(found, dict):
+        inner = (found.get(key) for key in _INNER)
+        found = next((state for state in inner if isinstance(state, dict)), found)
+    tensors = found.values() if isinstance(found, dict) else ()
+    if not tensors or not all(isinstance(value, Tensor) for value in tensors):
+        raise ValueError("other content than named tensors")
+    # Wrappers for several devices and compiled models put words before the names.
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): value for name, value in found.items()}
 
 
 def _label(text: str) -> str:

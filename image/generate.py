@@ -14,6 +14,7 @@ Shapes: N images, L codes per image.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -27,10 +28,12 @@ from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
 from common.device import pick_device
 from common.errors import UserError, run_cli
-from common.options import parse
+from common.options import parse, require
 from common.quiet import quiet_transformers
+from common.values import SEED_RANGE, seed_fits
 from image.data import load_images
 from image.grids import labelled_sheet, prompt_pictures, save_png
+from image.inputs import check_inputs
 from image.model import (
     OnlyCodes,
     check_fits,
@@ -169,11 +172,18 @@ def check(config: GenerateConfig) -> None:
             got=str(config.prompt_share),
             fix="change --prompt_share",
         )
+    require([("seed", config.seed, seed_fits(config.seed), SEED_RANGE)])
     if Path(config.out).suffix.lower() != ".png":
         raise UserError(
             expected="--out to be a .png file", got=repr(config.out), fix="change --out"
         )
-    if Path(config.out).exists() and not config.overwrite:
+    check_inputs(
+        config.out,
+        sources={"--images": config.images},
+        root=("--root", config.root),
+        models={"--model": config.model, "--tokenizer": config.tokenizer},
+    )
+    if os.path.lexists(config.out) and not config.overwrite:
         raise UserError(
             expected="a new file",
             got=f"{config.out!r}, which is there",

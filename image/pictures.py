@@ -1,13 +1,17 @@
-"""Pictures of any size and mode made square RGB, with a count of what had to be changed.
+"""Pictures opened with care and made square RGB, with a count of what had to be changed.
 
 A data set of mixed sizes or modes trains without complaint and measures something else than its
 owner thinks, so every kind of change is counted and told; what cannot be changed without a
-decision (16-bit and CMYK pictures) is refused.
+decision (16-bit and CMYK pictures) is refused. So is a picture of more pixels than a camera gives,
+from its header, before they are decoded: a file of a few kilobytes can unfold to gigabytes.
 """
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,6 +25,53 @@ _KINDS = {
     "palette": "with a palette and made RGB",
     "alpha": "with transparency and laid on white",
 }
+
+
+MOST_PIXELS = 64 * 2**20
+"""64 megapixels, 192 MiB once decoded: more than nearly all cameras give, and a thousand times what
+is used of it here, where images become a few hundred pixels wide."""
+
+
+def open_picture(file: Path | bytes, where: str) -> Image.Image:
+    """A decoded picture.
+
+    Args:
+        file: its path, or what is in it.
+        where: what messages call it.
+
+    Raises:
+        UserError: it cannot be read, or has more than `MOST_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns above 89 megapixels and refuses above 179, or not at all where its limit
+            # was taken away; here all of that is told in one way.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+                width, height = picture.size
+                if width * height > MOST_PIXELS:
+                    raise _too_large(f"{where} of {width:,} x {height:,}")
+                picture.load()
+    except Image.DecompressionBombError as error:
+        raise _too_large(f"{where} of many times that") from error
+    except UserError:  # a ValueError too
+        raise
+    except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for broken files
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            expected="a readable image",
+            got=f"{where} ({type(error).__name__}: {reason})",
+            fix="replace or remove it",
+        ) from error
+    return picture
+
+
+def _too_large(got: str) -> UserError:
+    return UserError(
+        expected=f"pictures of at most {MOST_PIXELS:,} pixels, as their headers tell",
+        got=got,
+        fix="scale it down or leave it out",
+    )
 
 
 class Squarer:

@@ -27,6 +27,7 @@ from common.options import parse
 from common.pretrain import Pretraining, run_pretraining
 from common.pretrain_config import check_least
 from image.data import LabelledImages, drop_shared, load_images
+from image.inputs import check_inputs
 from image.model import Vocabulary, new_transformer, save_transformer, sequences
 from image.pretrain_config import PretrainConfig
 from image.tokens import ImageTokenizer, cached_codes, load_tokenizer
@@ -36,6 +37,12 @@ PROG = "python -m image.pretrain"
 
 def main(argv: list[str]) -> int:
     config = parse(PretrainConfig, argv, prog=PROG, description=__doc__ or "")
+    check_inputs(
+        config.out,
+        sources={"--data": config.data, "--heldout": config.heldout},
+        root=("--root", config.root),
+        models={"--tokenizer": config.tokenizer, "--codes": config.codes},
+    )
     check_least(config, {"count": 1, "heldout_count": 1})
     return run_pretraining(config, [PROG, *argv], lambda: prepare(config))
 

@@ -15,6 +15,7 @@ import sys
 
 from common.command import Prepared, run_command
 from common.conditions import standard_conditions
+from common.config import output_folder
 from common.decode_config import sampling_config
 from common.device import pick_device
 from common.errors import run_cli
@@ -23,6 +24,7 @@ from image.config import ImageRunConfig
 from image.dataset import load_image_data
 from image.domain import REFERENCES, ImageDomain
 from image.features import load_extractor
+from image.inputs import check_run_inputs
 from image.judge import ImageJudge
 from image.model import check_fits, load_transformer, meta_transformer, vocabulary
 from image.presentation import PICTURES
@@ -33,6 +35,7 @@ PROG = "python -m image.run"
 
 def main(argv: list[str]) -> int:
     config = parse(ImageRunConfig, argv, prog=PROG, description=__doc__ or "")
+    check_run_inputs(config, output_folder(config, ImageDomain.name))
     return run_command(config, [PROG, *argv], lambda: prepare(config))
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from common.errors import UserError
 from common.hub import load_split
+from image.pictures import open_picture
 
 Split = Literal["train", "heldout"]
 
@@ -52,11 +53,12 @@ def open_folder(folder: Path) -> Source:
         UserError: no such folder, no pictures in it, pictures both in it and in sub-folders, or
             deeper than those.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
+        what = "a file" if os.path.exists(folder) else "which does not exist"
         raise UserError(
             expected="embedded:vignettes, a folder of images, cifar10, fashion-mnist or "
             "hub:OWNER/NAME[:SPLIT]",
-            got=f"{str(folder)!r}, {'a file' if folder.exists() else 'which does not exist'}",
+            got=f"{str(folder)!r}, {what}",
             fix="mend the path",
         )
     files, folders = _listing(folder)
@@ -88,7 +90,7 @@ def open_folder(folder: Path) -> Source:
     return Source(
         name=str(folder),
         count=len(pairs),
-        picture=lambda n: _open_file(pairs[n][0]),
+        picture=lambda n: open_picture(pairs[n][0], str(pairs[n][0])),
         where=lambda n: str(pairs[n][0]),
         labels=[names.index(name) for _, name in pairs if name is not None] if names else None,
         class_names=tuple(names),
@@ -109,19 +111,6 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
         ) from error
     files = [Path(entry.path) for entry in entries if entry.name.lower().endswith(SUFFIXES)]
     return files, folders
-
-
-def _open_file(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for broken files
-        raise UserError(
-            expected="a readable image",
-            got=f"{path} ({type(error).__name__}: {str(error).splitlines()[0]})",
-            fix="replace or remove it",
-        ) from error
-    return picture
 
 
 def open_torchvision(name: str, *, split: Split, root: Path) -> Source:
@@ -171,6 +160,9 @@ def open_hub(name: str, *, split: Split) -> Source:
             fix="choose another data set",
         )
 
+    # Undecoded: how large a picture is must be known first.
+    rows = rows.cast_column(images[0], datasets.Image(decode=False))
+
     def where(number: int) -> str:
         return f"hub:{repository}:{part} row {number}"
 
@@ -182,7 +174,8 @@ def open_hub(name: str, *, split: Split) -> Source:
                 got=f"{where(number)} without one",
                 fix="choose another split or data set",
             )
-        return found
+        content = Path(found["path"]) if found["bytes"] is None else found["bytes"]
+        return open_picture(content, where(number))
 
     return Source(
         name=f"hub:{repository}:{part}",

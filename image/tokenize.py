@@ -28,7 +28,6 @@ from common.checkpoint import Checkpoints
 from common.decay import LinearDecay
 from common.device import pick_device
 from common.errors import UserError, run_cli
-from common.files import atomic_write_text
 from common.memory import BYTES_PER_TRAINED_WEIGHT, BYTES_PER_WEIGHT, GIB
 from common.options import parse, to_yaml
 from common.progress import Progress
@@ -39,6 +38,7 @@ from image.data import drop_shared, load_images
 from image.features import load_extractor
 from image.fidelity import Fidelity
 from image.grids import contact_sheet, save_png
+from image.inputs import check_inputs
 from image.tokenize_config import TokenizeConfig, check_ranges
 from image.tokenizer_loss import Maps, TokenizerLoss
 from image.tokenizer_quality import measure_tokenizer
@@ -53,6 +53,12 @@ GRID_COLUMNS, GRID_ROWS = 16, 4
 def main(argv: list[str]) -> int:
     config = parse(TokenizeConfig, argv, prog=PROG, description=__doc__ or "")
     check_ranges(config)
+    check_inputs(
+        config.out,
+        sources={"--data": config.data, "--heldout": config.heldout},
+        root=("--root", config.root),
+        extractors=("--extractor", [config.extractor] if config.extractor else []),
+    )
     with torch.device("meta"):
         shape = fresh_model(config)
     with Progress() as progress:
@@ -152,6 +158,7 @@ def tokenize(
         overwrite=config.overwrite,
         resume=config.resume,
         may_differ=("out", "overwrite", "resume", "dry_run", "json", "device"),
+        tell=progress.note,
     )
     task = progress.task("training the tokenizer", config.updates)
 
@@ -182,7 +189,7 @@ def tokenize(
             restart_after=config.restart_after,
             seed=config.seed,
         ),
-        checkpoints=Checkpoints(folder.checkpoints),
+        checkpoints=Checkpoints(folder.checkpoints, folder.manifest.claim),
         history=folder.append_history,
         forget_after=folder.truncate_history,
         seed=config.seed,
@@ -197,7 +204,8 @@ def tokenize(
     )
     seconds = training.run(resume=config.resume)
 
-    VQTokenizer(rounded(model)).save(folder.model)
+    with folder.manifest.adding(folder.model.name) as added:
+        VQTokenizer(rounded(model)).save(added)
     saved = load_vq(str(folder.model), device=device)
     quality = measure_tokenizer(saved, heldout_NCHW)
     figures = quality.to_json()
@@ -220,8 +228,10 @@ def tokenize(
         "fingerprint": saved.fingerprint,
         "provenance": provenance(config.seed, command),
     }
-    atomic_write_text(folder.path / "tokenize.json", json.dumps(result, indent=1) + "\n")
-    save_png(comparison(heldout_NCHW, quality.reconstructions_NCHW), folder.path / "grid.png")
+    folder.write_text(folder.path / "tokenize.json", json.dumps(result, indent=1) + "\n")
+    grid = folder.path / "grid.png"
+    folder.manifest.claim(grid)
+    save_png(comparison(heldout_NCHW, quality.reconstructions_NCHW), grid)
     progress.note(summary(figures, len(heldout_NCHW)))
     progress.note(f"model in {folder.model}")
     return result

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from common.errors import UserError
 from common.options import require
+from common.values import SEED_RANGE, seed_fits
+from image.config import MOST_SIZE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +97,26 @@ def check_ranges(config: TokenizeConfig) -> None:
     for name in ("perceptual_weight", "commitment_weight", "stability_weight"):
         fits = 0 <= getattr(config, name) < math.inf
         checks.append((name, fits, "a finite number of at least 0"))
+    channels = config.channels
+    most = {
+        "codes": 2**20,
+        "embed_dim": 2**12,
+        "layers_per_block": 100,
+        "size": MOST_SIZE,
+    }
+    checks += [(n, getattr(config, n) <= bound, f"at most {bound:,}") for n, bound in most.items()]
     updates, decay, clip = config.updates, config.codebook_decay, config.max_gradient_norm
     checks += [
         ("codes", config.codes >= 2, "at least 2"),
         ("batch_size", config.batch_size <= config.count, f"at most count, {config.count}"),
         ("quantise_from", 0 <= config.quantise_from < updates, f"from 0 to below {updates}"),
         ("codebook_decay", 0 <= decay < 1, "in [0, 1)"),
+        (
+            "channels",
+            1 <= len(channels) <= 8 and all(1 <= width <= 2**13 for width in channels),
+            "one to 8 widths from 1 to 8,192",
+        ),
+        ("seed", seed_fits(config.seed), SEED_RANGE),
         ("max_gradient_norm", 0 < clip < math.inf, "a positive number"),
     ]
     require((name, getattr(config, name), fits, expected) for name, fits, expected in checks)

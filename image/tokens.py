@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -84,8 +85,8 @@ def load_tokenizer(name: str, *, device: torch.device | str = "cpu") -> ImageTok
         UserError: nothing there, neither kind, or files that cannot be read.
     """
     where = str(files("image") / "assets" / "tokenizer") if name == EMBEDDED else name
-    if not Path(where).is_dir() and (Path(where).exists() or not _HUB_ID.fullmatch(where)):
-        what = "which is a file" if Path(where).exists() else "which does not exist"
+    if not os.path.isdir(where) and (os.path.exists(where) or not _HUB_ID.fullmatch(where)):
+        what = "which is a file" if os.path.exists(where) else "which does not exist"
         raise UserError(expected=_A_TOKENIZER, got=f"{name!r}, {what}", fix="mend the path")
     if _settings(where, "config.json").get("_class_name") == "VQModel":
         return load_vq(where, device=device)
@@ -105,7 +106,7 @@ def tokenizer_of(model: str) -> str:
         model: "embedded", a folder, or a hub id.
     """
     inside = Path(model) / TOKENIZER_FOLDER
-    return str(inside) if inside.is_dir() else model
+    return str(inside) if os.path.isdir(inside) else model
 
 
 def cached_codes(tokenizer: ImageTokenizer, images_NCHW: Tensor, folder: Path | None) -> Tensor:
@@ -127,7 +128,7 @@ def cached_codes(tokenizer: ImageTokenizer, images_NCHW: Tensor, folder: Path | 
     digest = hashlib.sha256(f"{tokenizer.fingerprint} {tuple(images_NCHW.shape)} ".encode())
     digest.update(images_NCHW.contiguous().numpy().tobytes())
     path = folder / f"codes-{digest.hexdigest()[:32]}.safetensors"
-    if path.exists():
+    if os.path.exists(path):
         try:
             return load_file(path)["ids_NL"].long()
         except (SafetensorError, KeyError) as error:

@@ -26,6 +26,7 @@ from image.stage import Stage
 
 __all__ = ["HOURS", "LANDS", "SEASONS", "Vignette", "render", "vignettes"]
 
+LEAST_SIZE = 8  # pixels on a side
 LANDS = tuple(SCENES)
 
 
@@ -61,7 +62,7 @@ def vignettes(
 
 def render(index: int, *, seed: int = 0, size: int = 32) -> Vignette:
     """Vignette number `index`, `size` pixels on a side."""
-    assert size >= 8, size
+    assert size >= LEAST_SIZE, size
     rng = Random(f"{seed}/{index}")
     hour, season, land = rng.choice(HOURS), rng.choice(SEASONS), rng.choice(LANDS)
     variant = rng.randrange(3)

@@ -55,6 +55,7 @@ def test_ranges_accept_the_defaults_and_the_limits() -> None:
     ],
 )
 def test_ranges(option: str, value: str) -> None:
-    config = parse(RunConfig, [f"--{option}={value}"], prog="run", description="")
     with pytest.raises(UserError, match=re.escape(option)):
-        check_ranges(config, sequences=8)
+        check_ranges(
+            parse(RunConfig, [f"--{option}={value}"], prog="run", description=""), sequences=8
+        )

@@ -75,8 +75,17 @@ def test_safetensors_errors_are_understood_by_their_number() -> None:
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), writing(tmp_path):
-        (tmp_path / "nowhere" / "x").write_text("")
+    with pytest.raises(OSError, match="Bad file descriptor"), writing(tmp_path):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    with pytest.raises(OSError, match="no number"), writing(tmp_path):
+        raise OSError("no number")
+
+
+@pytest.mark.parametrize("place", ["/proc/x/y", "/proc/x", "/dev/null/x", "loop/x"])
+def test_places_where_nothing_can_be_made(place: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match="expected to write .* from the system; choose another"):
+        atomic_write_text(tmp_path / place, "x")
 
 
 def test_a_killed_write_is_recognised_by_its_name(

@@ -13,6 +13,7 @@ import pytest
 
 from common.errors import UserError
 from common.intervals import Interval
+from common.manifest import MANIFEST
 from common.provenance import provenance
 from common.record import MARK, RunFolder, make_metrics
 
@@ -24,10 +25,11 @@ def finished_run(path: Path) -> RunFolder:
     run.append_history({"kind": "update", "update": 1, "train_loss": 3.0})
     run.append_history({"kind": "epoch", "update": 1, "validation_loss": 3.5})
     run.append_history({"kind": "update", "update": 2, "train_loss": 2.0})
+    run.manifest.claim(run.checkpoints / "update-2")
     run.checkpoints.mkdir()
     (run.checkpoints / "update-2").write_text("state")
-    run.model.mkdir()
-    (run.model / "config.json").write_text("{}")
+    with run.manifest.adding("model") as added:
+        (added / "config.json").write_text("{}")
     return run
 
 
@@ -83,7 +85,7 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> 
     run.write_metrics(metrics())
     (run.path / "notes.txt").write_text("mine")
     RunFolder.create(run.path, config_yaml="seed: 1\n", overwrite=True)
-    assert sorted(p.name for p in run.path.iterdir()) == ["config.yaml", "notes.txt"]
+    assert sorted(p.name for p in run.path.iterdir()) == [MANIFEST, "config.yaml", "notes.txt"]
     assert "seed: 1" in run.config.read_text()
 
 
@@ -93,14 +95,17 @@ def test_overwrite_does_not_follow_a_link(tmp_path: Path) -> None:
     run.model.rename(elsewhere)
     run.model.symlink_to(elsewhere)
     RunFolder.create(run.path, config_yaml=CONFIG, overwrite=True)
-    assert not run.model.is_symlink()
+    assert not run.model.is_symlink() and (run.path / "model.kept").is_symlink()
     assert (elsewhere / "config.json").exists()
+    with run.manifest.adding("model") as added:
+        (added / "config.json").write_text("new")
+    assert (elsewhere / "config.json").read_text() == "{}"
 
 
 def test_overwrite_refuses_a_folder_that_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("model: precious\n")
     (tmp_path / "model").mkdir()
-    with pytest.raises(UserError, match="without our config.yaml"):
+    with pytest.raises(UserError, match=r"without our list of files"):
         RunFolder.create(tmp_path, config_yaml=CONFIG, overwrite=True)
     assert (tmp_path / "model").is_dir()
 
@@ -108,7 +113,7 @@ def test_overwrite_refuses_a_folder_that_is_not_ours(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_start_do_not_count_as_a_run(tmp_path: Path) -> None:
     (tmp_path / f".config.yaml.{'0' * 32}.tmp").write_text("half")
     run = RunFolder.create(tmp_path, config_yaml=CONFIG)
-    assert [p.name for p in run.path.iterdir()] == ["config.yaml"]
+    assert sorted(p.name for p in run.path.iterdir()) == [MANIFEST, "config.yaml"]
 
 
 def test_an_output_that_is_a_file_is_a_user_error(tmp_path: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import re
+import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
 import torch
 import torchvision.datasets
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 import image.sources
 from common.errors import UserError
@@ -308,12 +314,27 @@ class FakeRows(list[dict[str, Any]]):
         super().__init__(rows)
         self.features = features
 
+    def cast_column(self, column: str, feature: Any) -> FakeRows:
+        """As `datasets` does it: undecoded, a picture is its bytes, or the path of its file."""
+        assert isinstance(feature, FakeImage) and not feature.decode
+
+        def encoded(picture: Any) -> Any:
+            if not isinstance(picture, Image.Image):
+                return picture
+            buffer = io.BytesIO()
+            picture.save(buffer, "png")
+            return {"bytes": buffer.getvalue(), "path": None}
+
+        cast = [row | {column: encoded(row[column])} for row in self]
+        return FakeRows(cast, self.features | {column: feature})
+
     def __getitem__(self, key: Any) -> Any:
         return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
 
+@dataclasses.dataclass
 class FakeImage:
-    pass
+    decode: bool = True
 
 
 class FakeClassLabel:
@@ -365,6 +386,58 @@ def test_hub_sets_that_will_not_do(hub: dict[str, Any]) -> None:
     hub["me/gaps:train"][0]["picture"] = None
     with pytest.raises(UserError, match="got hub:me/gaps:train row 0 without one"):
         load("hub:me/gaps", 1)
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG of some dozens of bytes whose header tells of any size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", compress(b"")), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in parts)
+
+
+TOO_LARGE = [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (13_000, 13_000), (9_000, 7_500), (2**27, 1)]
+"""Above Pillow's refusal, above its warning, and above our limit alone."""
+
+
+@pytest.mark.parametrize("limit", [Image.MAX_IMAGE_PIXELS, None])
+@pytest.mark.parametrize(("width", "height"), TOO_LARGE)
+def test_a_picture_of_too_many_pixels_is_refused_by_its_header(
+    width: int,
+    height: int,
+    limit: int | None,
+    hub: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    monkeypatch.setattr(PngImageFile, "load", lambda _: pytest.fail("decoded"))
+    content = claiming(width, height)
+    (tmp_path / "bomb.png").write_bytes(content)
+    told = r"at most 67,108,864 pixels.*got {} of .*; scale it down or leave it out"
+    with pytest.raises(UserError, match=told.format(re.escape(str(tmp_path / "bomb.png")))):
+        load(str(tmp_path), 1)
+    hub["me/bombs:train"] = rows([1])
+    for stored in (
+        {"bytes": content, "path": "bomb.png"},
+        {"bytes": None, "path": str(tmp_path / "bomb.png")},
+    ):
+        hub["me/bombs:train"][0]["picture"] = stored
+        with pytest.raises(UserError, match=told.format("hub:me/bombs:train row 0")):
+            load("hub:me/bombs", 1)
+
+
+def test_a_real_picture_of_many_pixels(tmp_path: Path) -> None:
+    """An 81-megapixel scan in 10 KiB, below what Pillow warns of; and one within the limit."""
+    Image.new("1", (9_000, 9_000)).save(tmp_path / "scan.png")
+    assert (tmp_path / "scan.png").stat().st_size < 20_000
+    with pytest.raises(UserError, match=r"scan.png of 9,000 x 9,000"):
+        load(str(tmp_path), 1)
+    Image.new("1", (8_000, 1_000)).save(tmp_path / "scan.png")
+    assert load(str(tmp_path), 1).images_NCHW.shape[0] == 1
 
 
 def test_the_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

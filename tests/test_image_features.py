@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -139,7 +142,8 @@ def resnet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_timm_with_weights_from_a_file(resnet_weights: Path) -> None:
     """Against the same network built by hand on the same resized, normalised pixels."""
     extractor = load_extractor(f"timm:resnet10t@{resnet_weights}")
-    assert (extractor.name, extractor.dim) == ("timm-resnet10t-my-weights", 512)
+    digest = hashlib.sha256(resnet_weights.read_bytes()).hexdigest()[:8]
+    assert (extractor.name, extractor.dim) == (f"timm-resnet10t-my-weights-{digest}", 512)
     images_NCHW = pictures(3, 32)
     features_ND = extractor.features(images_NCHW)
     network = timm.create_model("resnet10t", num_classes=0, checkpoint_path="").eval()
@@ -185,6 +189,10 @@ def test_weights_of_another_network_are_refused(resnet_weights: Path, tmp_path: 
     with pytest.raises(UserError, match="weights that fit it"):
         load_extractor(f"timm:resnet18@{resnet_weights}")
     path = tmp_path / "other.pth"
+    for content in ([1], {}, {"conv1.weight": 3}, {"model": {1: "a"}}):
+        torch.save(content, path)
+        with pytest.raises(UserError, match="weights that fit it"):
+            load_extractor(f"timm:resnet10t@{path}")
     torch.save({"fc.weight": torch.zeros(2)}, path)
     with pytest.raises(UserError, match="expected the weights of torch-fidelity's InceptionV3"):
         load_extractor(f"inception:{path}")
@@ -204,7 +212,8 @@ def test_inception_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = tmp_path / "random.pth"
     torch.save(network.state_dict(), path)
     extractor = load_extractor(f"inception:{path}")
-    assert (extractor.name, extractor.dim) == ("inception-random", 2048)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    assert (extractor.name, extractor.dim) == (f"inception-random-{digest}", 2048)
     images_NCHW = pictures(2, 32)
     torch.testing.assert_close(extractor.features(images_NCHW), network(images_NCHW)[0])
 
@@ -217,11 +226,87 @@ def test_only_the_standard_weights_are_called_inception(
     )
     path = tmp_path / "Weights 2.pth"
     torch.save({}, path)
-    assert load_extractor(f"inception:{path}").name == "inception-weights-2"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert load_extractor(f"inception:{path}").name == f"inception-weights-2-{digest[:8]}"
     monkeypatch.setattr(image.features, "INCEPTION_SHA256", digest[:8])
     assert load_extractor(f"inception:{path}").name == "inception"
     assert load_extractor("inception").name == "inception"
+
+
+class Payload:
+    """Pickled, it makes a file when it is read."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kind", ["timm:resnet10t@", "inception:"])
+def test_a_file_of_weights_runs_no_code(kind: str, zipped: bool, tmp_path: Path) -> None:
+    path, marker = tmp_path / "weights.pth", tmp_path / "marker"
+    torch.save({"a": Payload(marker)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match="weights.*or use the offline extractor") as caught:
+        load_extractor(f"{kind}{path}")
+    assert "\n" not in str(caught.value) and not marker.exists()
+    torch.load(path, weights_only=False)
+    assert marker.exists()  # so the test can fail
+
+
+def test_timm_is_given_no_path_to_weights(
+    resnet_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """timm 1.0.15 reads pickles with code in them, so whatever its version it reads no file."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("timm opened a file")
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict", refuse)
+    monkeypatch.setattr("timm.models._helpers.load_state_dict", refuse)
+    assert load_extractor(f"timm:resnet10t@{resnet_weights}").dim == 512
+
+
+@pytest.mark.parametrize("wrapped", ["model", "state_dict", "state_dict_ema", "module."])
+def test_checkpoints_of_training_are_unwrapped(
+    wrapped: str, resnet_weights: Path, tmp_path: Path
+) -> None:
+    """As `timm.models.load_state_dict` reads them."""
+    state, path = load_file(resnet_weights), tmp_path / "checkpoint.pth"
+    if wrapped == "module.":
+        torch.save({f"module.{name}": value for name, value in state.items()}, path)
+    else:
+        torch.save({wrapped: state, "epoch": 3}, path)
+    found, expected = (
+        load_extractor(f"timm:resnet10t@{file}").features(pictures(2, 32))
+        for file in (path, resnet_weights)
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    theirs = timm.models.load_state_dict(str(path))
+    assert image.features._state_dict(path).keys() == theirs.keys()
+
+
+def test_files_of_one_name_make_two_measures(resnet_weights: Path, tmp_path: Path) -> None:
+    state = load_file(resnet_weights)
+    other = tmp_path / resnet_weights.name
+    save_file({name: value + 1 for name, value in state.items()}, other)
+    names = {load_extractor(f"timm:resnet10t@{file}").name for file in (resnet_weights, other)}
+    assert len(names) == 2
+
+
+def test_another_network_cannot_bear_the_name_of_the_shipped_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    """`python -m image.extractor` calls its network like that unless told otherwise."""
+    network, _ = load_network(folder)
+    save_network(network, dataclasses.replace(SHAPE, name="cifar-net"), tmp_path)
+    digest = hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()[:8]
+    assert load_extractor(f"offline:{tmp_path}").name == f"cifar-net-{digest}"
+    assert load_extractor(f"offline:{image.features.ASSETS}").name == "cifar-net"
+    copied = tmp_path / "copied"
+    shutil.copytree(image.features.ASSETS, copied)
+    assert load_extractor(f"offline:{copied}").name == "cifar-net"
 
 
 def test_names_can_stand_in_brackets(resnet_weights: Path) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 
 from common.errors import run_cli
-from common.record import MARK
+from common.record import RunFolder
 from text.run import main
 
 Refused = Callable[..., str]
@@ -26,12 +26,11 @@ ONE_SET = ("--data.prompts", '{"fiction": "heldout"}', "--data.long_new_tokens",
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
     """A folder that looks like an earlier run, which --overwrite may replace."""
-    folder = tmp_path / "earlier"
-    (folder / "model").mkdir(parents=True)
-    (folder / "config.yaml").write_text(MARK + "\nname: earlier\n", encoding="utf-8")
-    (folder / "metrics.json").write_text("{}", encoding="utf-8")
-    (folder / "model" / "model.safetensors").write_bytes(b"weights")
-    return folder
+    run = RunFolder.create(tmp_path / "earlier", config_yaml="name: earlier\n")
+    run.write_text(run.metrics, "{}")
+    with run.manifest.adding("model") as added:
+        (added / "model.safetensors").write_bytes(b"weights")
+    return run.path
 
 
 @pytest.fixture

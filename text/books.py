@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def read_books(path: Path, *, authors: list[str] | None) -> list[Book]:
     Raises:
         UserError: no such file, a line that is not such an object, or no book left.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(
+            expected="a .jsonl or .jsonl.xz file of books",
+            got=f"{str(path)!r}, which is no file",
+            fix="set --data",
+        )
     opener = lzma.open if path.suffix == ".xz" else open
     books: list[Book] = []
     read = 0

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.hub import load_split
+from common.inputs import local_path
 
 EMBEDDED = ("tales", "stories", "news", "encyclopedia")
 SUFFIXES = (".txt", ".jsonl")
@@ -62,20 +63,20 @@ def read_documents(source: str, *, field: str = "text") -> list[Document]:
     kind, _, name = source.partition(":")
     if kind == "hub":
         return _read_hub(name, field)
-    part = _PART.fullmatch(source)
-    if part and not Path(source).expanduser().exists():
+    part = _part(source)
+    if part:
         return _take_part(source, part, read_documents(part["whole"], field=field))
     if kind == "embedded":
         return _read_embedded(name)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
-    elif path.is_file():
-        paths = [path]
-    else:
+    path = local_path(source)
+    if path is None or not (path.is_dir() or path.is_file()):
         raise UserError(
             expected=KINDS, got=f"{source!r}, which does not exist", fix="mend the path"
         )
+    if path.is_dir():
+        paths = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
+    else:
+        paths = [path]
     documents = [document for p in paths for document in _read_path(p, field)]
     if not documents:
         raise UserError(
@@ -84,6 +85,18 @@ def read_documents(source: str, *, field: str = "text") -> list[Document]:
             fix="name a folder that holds some",
         )
     return documents
+
+
+def corpus_path(source: str) -> Path | None:
+    """The file or folder that a source is read from; None for the hub and the embedded prose."""
+    part = _part(source)
+    whole = part["whole"] if part else source
+    return None if whole.partition(":")[0] in ("hub", "embedded") else local_path(whole)
+
+
+def _part(source: str) -> re.Match[str] | None:
+    """A source with a part in brackets, unless a file has that name."""
+    return None if local_path(source) else _PART.fullmatch(source)
 
 
 def _take_part(source: str, part: re.Match[str], documents: list[Document]) -> list[Document]:

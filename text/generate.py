@@ -21,8 +21,9 @@ from common.decode import stream
 from common.decode_config import greedy_config, sampling_config
 from common.device import pick_device
 from common.errors import UserError, run_cli
-from common.options import parse
+from common.options import parse, require
 from common.quiet import quiet_transformers
+from common.values import SEED_RANGE, seed_fits
 from text.model import check_fits, check_tokenizer_fits, load_model, load_tokenizer, meta_model
 from text.pieces import stream_pieces
 
@@ -64,6 +65,7 @@ def main(argv: list[str]) -> int:
         raise UserError(
             expected="new_tokens of at least 1", got=str(config.new_tokens), fix="ask for more"
         )
+    require([("seed", config.seed, seed_fits(config.seed), SEED_RANGE)])
     method = greedy_config()
     if config.method == "top-p":
         method = sampling_config(

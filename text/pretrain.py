@@ -17,11 +17,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import UserError, run_cli
-from common.options import parse
+from common.inputs import keep_apart, named_paths
+from common.options import parse, require
 from common.pretrain import Pretraining, run_pretraining
 from common.pretrain_config import check_least
 from text.base_model import new_model, train_tokenizer
 from text.books import pack_books, read_books, split_books
+from text.inputs import model_path
 from text.model import (
     check_fits,
     check_tokenizer_fits,
@@ -33,6 +35,7 @@ from text.pretrain_config import PretrainConfig
 from text.save import save_model
 
 PROG = "python -m text.pretrain"
+MOST_TOKENS = 2**20  # in a vocabulary or a sequence: room for either is made at once
 TOKENIZER_BOOKS = 200  # of the training books; more does not change an 8k vocabulary for the better
 
 
@@ -41,7 +44,12 @@ def main(argv: list[str]) -> int:
     data = config.data
     if data is None:
         raise UserError(expected="--data FILE", got="nothing", fix="name a .jsonl(.xz) of books")
+    read = named_paths("--data", data) + model_path("--init", config.init)
+    keep_apart(Path(config.out), read)
     check_least(config, {"length": 2, "heldout_books": 1, "heldout_sequences": 1})
+    most = {"vocab_size": MOST_TOKENS, "length": MOST_TOKENS}
+    values = ((name, getattr(config, name), bound) for name, bound in most.items())
+    require((name, value, value <= bound, f"at most {bound:,}") for name, value, bound in values)
     return run_pretraining(config, [PROG, *argv], lambda: prepare(config, Path(data)))
 
 

@@ -16,13 +16,16 @@ import torch
 
 from common.command import Prepared, run_command
 from common.conditions import standard_conditions
+from common.config import output_folder
 from common.decode_config import sampling_config
 from common.errors import run_cli
+from common.inputs import keep_apart
 from common.options import parse
 from common.summary import before_after
 from text.config import TextRunConfig
 from text.data import load_data
 from text.domain import TextDomain
+from text.inputs import run_inputs
 from text.model import (
     check_fits,
     check_tokenizer_fits,
@@ -37,6 +40,8 @@ PROG = "python -m text.run"
 
 def main(argv: list[str]) -> int:
     config = parse(TextRunConfig, argv, prog=PROG, description=__doc__ or "")
+    read, searched = run_inputs(config)
+    keep_apart(output_folder(config, TextDomain.name), read, searched=searched)
     return run_command(config, [PROG, *argv], lambda: prepare(config))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,6 +106,8 @@ def read_object(path: Path, *, what: str) -> dict[str, Any]:
         UserError: no such file, or not a JSON object.
     """
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError("no file")  # reading a device may never end
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import re
 from collections import Counter
@@ -24,7 +25,9 @@ from benchmarks.preference.pairs import Comparison, Side, contests, draw, most_u
 from benchmarks.preference.runs import Run, read_runs
 from common.errors import UserError
 from common.files import atomic_write_text, writing
+from common.inputs import keep_apart
 from common.templating import content_hash, template_environment, template_text
+from common.values import path_argument
 
 TEMPLATES = "benchmarks.preference"
 ITEMS = 120
@@ -33,8 +36,12 @@ ITEMS = 120
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `make`."""
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished run folders")
-    parser.add_argument("--out", type=Path, required=True, metavar="PAGE.html", help="the page")
+    parser.add_argument(
+        "runs", nargs="+", type=path_argument, metavar="RUN", help="finished run folders"
+    )
+    parser.add_argument(
+        "--out", type=path_argument, required=True, metavar="PAGE.html", help="the page"
+    )
     parser.add_argument(
         "--pairs",
         metavar="A:B,...",
@@ -65,9 +72,10 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out
     if out.suffix != ".html":
         raise UserError(expected="--out PAGE.html", got=f"{str(out)!r}", fix="end it in .html")
+    keep_apart(out, [], searched=[("a run", folder) for folder in options.runs])
     key_path = out.with_suffix(".key.json")
     for path in (out, key_path):
-        if path.exists() and not options.overwrite:
+        if os.path.lexists(path) and not options.overwrite:
             raise UserError(
                 expected="a new page",
                 got=f"{str(path)!r}, which exists",

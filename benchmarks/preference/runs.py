@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from benchmarks.seeds import MAY_DIFFER
 from common.errors import UserError
@@ -52,7 +51,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         UserError: a folder twice, without a finished run, without samples, or of a domain that
             people cannot be shown.
     """
-    parts = [path.resolve().parts for path in paths]
+    parts = [Path(os.path.realpath(path)).parts for path in paths]
     if len(set(parts)) < len(parts):
         raise UserError(
             expected="every run once", got=" ".join(map(str, paths)), fix="leave doubles out"
@@ -86,7 +85,7 @@ def _read(path: Path, *, name: str) -> Run:
             got=f"a run {what}",
             fix="run it again: a finished run writes them",
         )
-    config = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    config = folder.read_config()
     samples: dict[str, dict[Prompt, dict[str, Any]]] = {}
     for record in records:
         if record["condition"] not in _NO_CODES[domain]:

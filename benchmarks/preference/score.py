@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,15 +26,23 @@ from benchmarks.preference.votes import CHOICES, Vote, find_key, read_votes
 from common.errors import UserError
 from common.files import atomic_write_text, writing
 from common.intervals import in_words
+from common.values import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `score`."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="exported votes")
     parser.add_argument(
-        "--key", type=Path, metavar="PAGE.key.json", help="default: the one beside the first FILE"
+        "files", nargs="+", type=path_argument, metavar="FILE", help="exported votes"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the scores")
+    parser.add_argument(
+        "--key",
+        type=path_argument,
+        metavar="PAGE.key.json",
+        help="default: the one beside the first FILE",
+    )
+    parser.add_argument(
+        "--out", type=path_argument, metavar="FILE.json", help="also write the scores"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -45,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
     """
     key_path: Path = options.key or find_key(options.files[0])
     out: Path | None = options.out
-    if out and out.resolve() in {path.resolve() for path in (key_path, *options.files)}:
+    read = {os.path.realpath(path) for path in (key_path, *options.files)}
+    if out and os.path.realpath(out) in read:
         raise UserError(
             expected="--out to be a file of its own",
             got=f"{str(out)!r}, which is read",
