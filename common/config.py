@@ -196,14 +196,12 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
         checks.append((either, given, one, "given in fixed mode, one of the two"))
     else:
         checks.append(("schedule.fixed_epochs", epochs, epochs is None, "unset in target mode"))
-    if epochs is not None:
-        fits = 0 < epochs < math.inf
-        checks.append(("schedule.fixed_epochs", epochs, fits, "a positive number"))
     for name, value in {
+        "schedule.fixed_epochs": epochs,
         "schedule.max_epochs": schedule.max_epochs,
         "train.validate_every_epochs": train.validate_every_epochs,
     }.items():
-        fits = 0 < value <= MOST_EPOCHS
+        fits = value is None or 0 < value <= MOST_EPOCHS
         checks.append((name, value, fits, f"a positive number of at most {MOST_EPOCHS:g}"))
     for name, value in {
         "train.weight_decay": train.weight_decay,
