@@ -112,6 +112,7 @@ def run_experiment(
         seed=config.seed,
         autocast=accelerator.autocast,
         report=show,
+        notify=progress.note,
     )
     stages = Stages(folder.checkpoints / "stages")
     measured: dict[Stage, dict[str, Any]] = {}

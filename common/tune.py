@@ -16,6 +16,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from common.errors import UserError
+from common.forward_order import parameters_above
 
 _WHERE = re.compile(r"(last|first|middle):([1-9]\d*)")
 
@@ -93,8 +94,8 @@ def prepare_tuning(
         for index in chosen or ():
             blocks[index].requires_grad_(True)
         if where == "head" or where.startswith("last"):
-            for module in _above_the_blocks(model, name, blocks):
-                module.requires_grad_(True)
+            for parameter in parameters_above(model, blocks):
+                parameter.requires_grad_(True)
         if where == "head":
             model.get_output_embeddings().requires_grad_(True)
         if freeze_embeddings:
@@ -142,14 +143,6 @@ def tuning_notice(model: Any, where: str) -> str | None:
 def merged(model: Any) -> Any:
     """The plain model: LoRA weights folded in, or the model itself."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-
-
-def _above_the_blocks(model: Any, name: str, blocks: nn.ModuleList) -> Iterator[nn.Module]:
-    """The decoder's modules after its blocks, the final norm above all. It sets the scale of the
-    logits: while it is frozen, the last blocks approach zero loss slowly and not without spikes."""
-    decoder = model.get_submodule(name.rpartition(".")[0])
-    children = list(decoder.children())
-    yield from children[children.index(blocks) + 1 :]
 
 
 def _linear_layers(block: nn.Module) -> Iterator[str]:

@@ -1,0 +1,85 @@
+"""What a model does after its last block, found by running it and not by names or order of making.
+
+The final norm sets the scale of the logits: while it is frozen, the last blocks approach zero loss
+slowly and not without spikes. Where it stands among a decoder's parts says nothing: OPT makes its
+final norm before its blocks, BLOOM has a norm before its blocks that is no final one. So a forward
+pass over two tokens tells, on shapes alone (fake tensors), in which every block hands on what
+enters it: no weight is read, and a model on the meta device gives the same answer.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+
+from common.head import eval_mode
+
+
+def parameters_above(model: Any, blocks: nn.ModuleList) -> list[nn.Parameter]:
+    """Parameters used after the last block and before the output layer: of the final norm, and of
+    a projection where there is one. Embeddings that the output layer shares are none of them.
+
+    Args:
+        model: a transformers causal LM, on any device.
+        blocks: of it.
+    """
+    above: list[nn.Module] = []
+    inside = {id(module) for module in blocks.modules()}
+
+    def note(module: nn.Module, _args: object) -> None:
+        above.append(module)
+
+    with ExitStack() as stack, torch.no_grad(), eval_mode(model):
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        stack.enter_context(_HandingOn(blocks, above))
+        for module in model.modules():
+            if id(module) not in inside and any(True for _ in module.parameters(recurse=False)):
+                handle = module.register_forward_pre_hook(note)
+                stack.callback(handle.remove)
+        ids_BT = torch.zeros((1, 2), dtype=torch.int64, device=next(model.parameters()).device)
+        model(input_ids=ids_BT, use_cache=False)
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    apart = {id(p) for end in ends if end is not None for p in end.parameters()}
+    found = {id(p): p for module in above for p in module.parameters(recurse=False)}
+    return [parameter for key, parameter in found.items() if key not in apart]
+
+
+class _HandingOn(TorchFunctionMode):
+    """While inside, a block returns what enters it, and what was noted before it is forgotten.
+
+    Some blocks return a tuple with the states as its first entry, others the states: entry 0 of
+    what is handed on is therefore itself.
+    """
+
+    def __init__(self, blocks: nn.ModuleList, above: list[nn.Module]) -> None:
+        super().__init__()
+        self.blocks, self.above = blocks, above
+        self.states_BTD: Tensor | None = None
+
+    def __enter__(self) -> _HandingOn:
+        for block in self.blocks:
+            block.forward = self._forward
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        for block in self.blocks:
+            del block.forward
+        super().__exit__(*error)
+
+    def _forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        self.above.clear()
+        states_BTD: Tensor = args[0] if args else kwargs["hidden_states"]
+        self.states_BTD = states_BTD
+        return states_BTD
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is Tensor.__getitem__ and args[0] is self.states_BTD and type(args[1]) is int:
+            return args[0]
+        return func(*args, **(kwargs or {}))
