@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from common.kv_cache import bytes_per_sequence, growing_cache
+from common.library_errors import LIBRARY_ERRORS, lacks_memory
 from common.precision import compute_dtype
 
 TRIED_PROMPTS = 2
@@ -68,8 +69,7 @@ def check_cache(model: PreTrainedModel, ids_PC: Tensor, total: int) -> CacheChec
         for start, end in [(context, fed - 1), (fed - 1, fed)]:
             if context <= start < end:
                 cached_BV = last_scores(model, ids_BL[:, start:end], cache).float()
-    # Whatever a library's model does with a cache that it was not written for.
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         if lacks_memory(error):
             raise
         return CacheCheck(reason="it does not take a cache of keys and values")
@@ -100,12 +100,6 @@ def keeps_last_only(model: PreTrainedModel) -> bool:
 @functools.cache
 def _keeps_last_only(model_class: type[PreTrainedModel]) -> bool:
     return "logits_to_keep" in inspect.signature(model_class.forward).parameters
-
-
-def lacks_memory(error: Exception) -> bool:
-    """Whether an allocation failed; the CPU allocator has no error class of its own."""
-    failed = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    return failed or isinstance(error, torch.OutOfMemoryError)
 
 
 def _moving_frequencies(model: PreTrainedModel, context: int, fed: int) -> str | None:

@@ -24,10 +24,11 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
-from common.cache_check import check_cache, keeps_last_only, lacks_memory, last_scores
+from common.cache_check import check_cache, keeps_last_only, last_scores
 from common.decode_config import score_processors
 from common.errors import UserError
 from common.kv_cache import growing_cache
+from common.library_errors import lacks_memory
 
 # Share of the free memory to plan with; the rest is for activations and other processes.
 MEMORY_SHARE = 0.5

@@ -17,7 +17,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
+from common.errors import UserError
 from common.head import eval_mode
+from common.library_errors import LIBRARY_ERRORS
+
+# Into how many values decoders unpack what a block returns, where they do: RWKV into 3.
+BLOCK_ARITIES = (2, 3)
 
 
 def parameters_above(model: Any, blocks: nn.ModuleList) -> list[nn.Parameter]:
@@ -27,38 +32,61 @@ def parameters_above(model: Any, blocks: nn.ModuleList) -> list[nn.Parameter]:
     Args:
         model: a transformers causal LM, on any device.
         blocks: of it.
+
+    Raises:
+        UserError: a forward pass that cannot be followed in this way.
     """
-    above: list[nn.Module] = []
-    inside = {id(module) for module in blocks.modules()}
-
-    def note(module: nn.Module, _args: object) -> None:
-        above.append(module)
-
-    with ExitStack() as stack, torch.no_grad(), eval_mode(model):
-        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        stack.enter_context(_HandingOn(blocks, above))
-        for module in model.modules():
-            if id(module) not in inside and any(True for _ in module.parameters(recurse=False)):
-                handle = module.register_forward_pre_hook(note)
-                stack.callback(handle.remove)
-        ids_BT = torch.zeros((1, 2), dtype=torch.int64, device=next(model.parameters()).device)
-        model(input_ids=ids_BT, use_cache=False)
+    for arity in BLOCK_ARITIES:
+        try:
+            above = _modules_above(model, blocks, arity)
+            break
+        except LIBRARY_ERRORS as error:
+            last = error
+    else:
+        raise UserError(
+            expected="a model whose forward pass shows what follows its last block, for "
+            "train.tune head or last:K",
+            got=f"{type(model).__name__}, which cannot be followed",
+            fix="use train.tune all, first:K or middle:K",
+        ) from last
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     apart = {id(p) for end in ends if end is not None for p in end.parameters()}
     found = {id(p): p for module in above for p in module.parameters(recurse=False)}
     return [parameter for key, parameter in found.items() if key not in apart]
 
 
+@torch.no_grad()
+def _modules_above(model: Any, blocks: nn.ModuleList, arity: int) -> list[nn.Module]:
+    """Modules with parameters of their own that ran after the last block, in order."""
+    above: list[nn.Module] = []
+    inside = {id(module) for module in blocks.modules()}
+
+    def note(module: nn.Module, _args: object) -> None:
+        above.append(module)
+
+    with ExitStack() as stack:
+        stack.enter_context(eval_mode(model))
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        stack.enter_context(_HandingOn(blocks, above, arity))
+        for module in model.modules():
+            if id(module) not in inside and any(True for _ in module.parameters(recurse=False)):
+                handle = module.register_forward_pre_hook(note)
+                stack.callback(handle.remove)
+        ids_BT = torch.zeros((1, 2), dtype=torch.int64, device=next(model.parameters()).device)
+        model(input_ids=ids_BT, use_cache=False)
+    return above
+
+
 class _HandingOn(TorchFunctionMode):
     """While inside, a block returns what enters it, and what was noted before it is forgotten.
 
-    Some blocks return a tuple with the states as its first entry, others the states: entry 0 of
-    what is handed on is therefore itself.
+    Some blocks return the states, others a tuple with the states as its first entry. What is handed
+    on serves as both: its entry 0 is itself, and it unpacks into itself and `arity` - 1 nothings.
     """
 
-    def __init__(self, blocks: nn.ModuleList, above: list[nn.Module]) -> None:
+    def __init__(self, blocks: nn.ModuleList, above: list[nn.Module], arity: int) -> None:
         super().__init__()
-        self.blocks, self.above = blocks, above
+        self.blocks, self.above, self.arity = blocks, above, arity
         self.states_BTD: Tensor | None = None
 
     def __enter__(self) -> _HandingOn:
@@ -80,6 +108,9 @@ class _HandingOn(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func is Tensor.__getitem__ and args[0] is self.states_BTD and type(args[1]) is int:
-            return args[0]
+        if args and args[0] is self.states_BTD:
+            if func is Tensor.__getitem__ and type(args[1]) is int:
+                return args[0]
+            if func is Tensor.unbind:  # what unpacking calls
+                return (args[0], *[None] * (self.arity - 1))
         return func(*args, **(kwargs or {}))
