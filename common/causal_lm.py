@@ -154,7 +154,8 @@ class ModelSource:
         The library counts BERT and its kin as causal language models, which they are only where
         the configuration says so; trained as such, one reads each token that it is to predict.
         """
-        ids_2T = torch.arange(TRIED_TOKENS, device=model.device).repeat(2, 1)
+        tokens = min(TRIED_TOKENS, context_length(model) or TRIED_TOKENS)
+        ids_2T = torch.arange(tokens, device=model.device).repeat(2, 1)
         ids_2T[1, -1] = 0
         try:
             scores_2TV = model(input_ids=ids_2T, use_cache=False).logits.float()
