@@ -32,8 +32,9 @@ from common.library_errors import LIBRARY_ERRORS, lacks_memory
 
 EMBEDDED = "embedded"
 TRIED_TOKENS = 8
-# Of the scores' norm. The two rows of the trial differ by nothing or by O(1).
-CAUSAL_TOLERANCE = 1e-2
+# Of the scores' norm. Causal rows of one batch are computed alike, mostly to the bit; an untrained
+# BERT, whose attention does next to nothing, differs by 3e-4 to 6e-4.
+CAUSAL_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +174,7 @@ class ModelSource:
         if (first_TV - second_TV).norm() > CAUSAL_TOLERANCE * first_TV.norm():
             raise UserError(
                 expected=f"{self.what}, which sees only what precedes",
-                got=f"{path!r} of type {model.config.model_type!r}, which sees what follows as well",
+                got=f"{path!r} of type {model.config.model_type!r}, which sees what follows too",
                 fix=f"choose a model such as {self.examples}",
             )
 

@@ -36,19 +36,20 @@ def parameters_above(model: Any, blocks: nn.ModuleList) -> list[nn.Parameter]:
     Raises:
         UserError: a forward pass that cannot be followed in this way.
     """
+    above, failure = None, None
     for arity in BLOCK_ARITIES:
         try:
             above = _modules_above(model, blocks, arity)
             break
         except LIBRARY_ERRORS as error:
-            last = error
-    else:
+            failure = error
+    if above is None:
         raise UserError(
             expected="a model whose forward pass shows what follows its last block, for "
             "train.tune head or last:K",
             got=f"{type(model).__name__}, which cannot be followed",
             fix="use train.tune all, first:K or middle:K",
-        ) from last
+        ) from failure
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     apart = {id(p) for end in ends if end is not None for p in end.parameters()}
     found = {id(p): p for module in above for p in module.parameters(recurse=False)}

@@ -160,7 +160,7 @@ def all_follow() -> CitationBlocker:
 
 @pytest.mark.parametrize("seed", [None, 0])
 def test_a_row_where_no_token_would_remain_is_left_alone(seed: int | None) -> None:
-    """Where another processor forbids what the blocker leaves, as it does an image's start token."""
+    """Where another processor forbids what the blocker leaves, as one does a start token."""
     ids_BL = torch.tensor([[0, 1], [0, 1], [1, 0]])
     scores_BV = torch.randn(3, VOCABULARY, generator=torch.Generator().manual_seed(1))
     scores_BV[0, 2] = scores_BV[2, 2] = -torch.inf

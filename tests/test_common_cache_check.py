@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_families import FAMILIES, SWITCH, VOCABULARY, tiny_model
 from torch import Tensor
 
 import common.cache_check
 from common.cache_check import check_cache
 from common.decode import generate, stream
 from common.decode_config import greedy_config
-from tiny_families import FAMILIES, SWITCH, VOCABULARY, tiny_model
 
 PROMPT, NEW = 8, 9  # across windows of 5 and 6, and across the switch at 12
 IGNORED = "its scores with a cache are not those without"
@@ -53,9 +53,7 @@ def argmax_loop(model: Any, ids_PC: Tensor, new_tokens: int) -> Tensor:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_greedy_against_an_argmax_loop_of_full_passes(name: str) -> None:
     model, notices = tiny_model(name), []
-    got = generate(
-        model, prompts(), new_tokens=NEW, method=greedy_config(), notify=notices.append
-    )
+    got = generate(model, prompts(), new_tokens=NEW, method=greedy_config(), notify=notices.append)
     np.testing.assert_array_equal(np.stack(got), argmax_loop(model, prompts(), NEW))
     assert len(np.unique(np.stack(got))) > 2  # not a model that says one token for ever
     expected = WITHOUT_CACHE.get(name)

@@ -209,7 +209,9 @@ def test_a_model_without_a_list_of_blocks_can_be_tuned_whole() -> None:
     for where, rank in [("last:1", 0), ("head", 0), ("all", 2)]:
         with pytest.raises(UserError, match="LlamaForCausalLM, which has none .* train all of it"):
             prepare_tuning(model, where=where, lora_rank=rank)
-    assert all(p.requires_grad for p in prepare_tuning(model, where="all", lora_rank=0).parameters())
+    assert all(
+        p.requires_grad for p in prepare_tuning(model, where="all", lora_rank=0).parameters()
+    )
 
 
 def test_merged_leaves_a_plain_model_alone() -> None:
