@@ -9,16 +9,15 @@ enters it: no weight is read, and a model on the meta device gives the same answ
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from common.errors import UserError
-from common.head import eval_mode
 from common.library_errors import LIBRARY_ERRORS
 
 # Into how many values decoders unpack what a block returns, where they do: RWKV into 3.
@@ -58,47 +57,40 @@ def parameters_above(model: Any, blocks: nn.ModuleList) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def _modules_above(model: Any, blocks: nn.ModuleList, arity: int) -> list[nn.Module]:
-    """Modules with parameters of their own that ran after the last block, in order."""
+    """Modules with parameters of their own that ran after the last block, in order.
+
+    They are of a copy that shares the model's tensors: some modules keep what they compute in a
+    forward pass, and a fake tensor must not stay behind in the model.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors}
+    model = copy.deepcopy(model, memo).eval()
+    blocks = memo[id(blocks)]
     above: list[nn.Module] = []
     inside = {id(module) for module in blocks.modules()}
-
-    def note(module: nn.Module, _args: object) -> None:
-        above.append(module)
-
-    with ExitStack() as stack:
-        stack.enter_context(eval_mode(model))
-        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-        stack.enter_context(_HandingOn(blocks, above, arity))
-        for module in model.modules():
-            if id(module) not in inside and any(True for _ in module.parameters(recurse=False)):
-                handle = module.register_forward_pre_hook(note)
-                stack.callback(handle.remove)
-        ids_BT = torch.zeros((1, 2), dtype=torch.int64, device=next(model.parameters()).device)
+    for module in model.modules():
+        if id(module) not in inside and any(True for _ in module.parameters(recurse=False)):
+            module.register_forward_pre_hook(lambda module, _: above.append(module))
+    with FakeTensorMode(allow_non_fake_inputs=True), _HandingOn(blocks, above, arity):
+        ids_BT = torch.zeros((1, 2), dtype=torch.int64, device=tensors[0].device)
         model(input_ids=ids_BT, use_cache=False)
     return above
 
 
 class _HandingOn(TorchFunctionMode):
-    """While inside, a block returns what enters it, and what was noted before it is forgotten.
+    """Blocks return what enters them, and what was noted before is forgotten.
 
     Some blocks return the states, others a tuple with the states as its first entry. What is handed
     on serves as both: its entry 0 is itself, and it unpacks into itself and `arity` - 1 nothings.
+    What a model decides by values (is a sequence longer than the tables?) is answered with no.
     """
 
     def __init__(self, blocks: nn.ModuleList, above: list[nn.Module], arity: int) -> None:
         super().__init__()
-        self.blocks, self.above, self.arity = blocks, above, arity
+        self.above, self.arity = above, arity
         self.states_BTD: Tensor | None = None
-
-    def __enter__(self) -> _HandingOn:
-        for block in self.blocks:
+        for block in blocks:
             block.forward = self._forward
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        for block in self.blocks:
-            del block.forward
-        super().__exit__(*error)
 
     def _forward(self, *args: Any, **kwargs: Any) -> Tensor:
         self.above.clear()
@@ -109,6 +101,8 @@ class _HandingOn(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if func is Tensor.__bool__ and isinstance(args[0], FakeTensor):
+            return False
         if args and args[0] is self.states_BTD:
             if func is Tensor.__getitem__ and type(args[1]) is int:
                 return args[0]

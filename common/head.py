@@ -18,6 +18,7 @@ Shapes: B sequences, T tokens each, P = T - 1 predicted ones, D hidden size, V v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -204,6 +205,8 @@ def _difference(model: Any, body: Any, projection: nn.Linear, ids_BT: Tensor) ->
     """Largest |model logits - product| relative to the largest logit, both amplified."""
     with eval_mode(model):
         hidden_BTD = body(input_ids=ids_BT, use_cache=False).last_hidden_state
+        if hidden_BTD.shape[-1] != projection.in_features:
+            return math.inf
         product_BTV = F.linear(hidden_BTD, projection.weight, projection.bias).float()
         factor = PROBE_LOGIT / product_BTV.abs().max()
 
