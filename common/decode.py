@@ -35,15 +35,15 @@ MEMORY_SHARE = 0.5
 # Copies of the (B, V) float32 scores alive in a step: scores, processed, sorted values and indices,
 # probabilities and their float64 sums.
 SCORE_COPIES = 10
-# Bytes a step without a cache holds per token and hidden size: what one block computes at a time.
-# State-space models written in plain torch hold most, 3 float32 of 2 x 16 states.
+# Bytes of a step without a cache per token and hidden size: what one block computes at a time, most
+# of all in a state-space model in plain torch, 3 float32 of 2 x 16 states.
 UNCACHED_BYTES = 400
 
 Notify = Callable[[str], None]
 
 
 def to_stderr(line: str) -> None:
-    """Where notices go unless a caller has a better place."""
+    """Where notices go by default."""
     print(line, file=sys.stderr)
 
 
@@ -79,8 +79,8 @@ def generate(
         max_batch: upper limit of B; by default what memory allows.
         stop_at: end a continuation before this id. By default none is special and every
             continuation has N tokens, as measuring over a fixed length needs.
-        use_cache: False computes every step from scratch, as is done without asking where the
-            model's cache cannot be trusted, see `common.cache_check`.
+        use_cache: False computes every step from scratch, as is done anyway where the model's
+            cache cannot be trusted (`common.cache_check`).
         progress: called with (tokens done, tokens in all) after every step.
         notify: told in one line why decoding will be slow, where it will.
 
@@ -137,7 +137,7 @@ def stream(
     """Continue one (C,) prompt, giving each token as it comes; arguments as for `generate`.
 
     With the same seed, `generate` gives the same tokens for its first prompt only. `notify` is
-    called before this returns, so that the line does not stand among the tokens.
+    called before this returns: its line does not stand among the tokens.
     """
     noise_1N = _noise(1, new_tokens, seed) if method.do_sample else None
     ids_1C = ids_C[None]
@@ -146,9 +146,8 @@ def stream(
 
     def tokens() -> Iterator[int]:
         with _evaluating(model):
-            for next_1 in _steps(
-                model, ids_1C, new_tokens, method, processors, noise_1N, use_cache
-            ):
+            steps = _steps(model, ids_1C, new_tokens, method, processors, noise_1N, use_cache)
+            for next_1 in steps:
                 token = int(next_1[0])
                 if token == stop_at:
                     return
