@@ -31,7 +31,7 @@ import text.run
 from common.causal_lm import disable_dropout
 from common.command import Prepared
 from common.config import RunConfig
-from common.decode import generate
+from common.decode import generate, once, to_stderr
 from common.device import pick_compute, pick_device
 from common.diversity import TrainingStatistics
 from common.domain import Domain, Generations, Metrics, PromptSet, pool_prompts
@@ -77,6 +77,7 @@ class FinishedRun:
         self.pooled_sets = tuple(one.name for one in sets if one.pooled)
         self.prompts: PromptSet = pool_prompts(sets)
         self._autocast = pick_compute(device, config.train.precision).autocast
+        self._notify = once(to_stderr)
         self._check_prompts()
 
     @classmethod
@@ -196,6 +197,7 @@ class FinishedRun:
                 seed=self.config.seed,
                 processors=[*processors, *self.domain.processors()],
                 max_batch=self.config.measure.max_batch,
+                notify=self._notify,
             )
 
     def score(self, name: str, continuations: Sequence[np.ndarray], *, judge: bool) -> Metrics:

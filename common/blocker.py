@@ -58,8 +58,8 @@ class CitationBlocker(LogitsProcessor):
     Only generated tokens count: a run that begins in the prompt, or in its left padding, is not
     the model's own citation. Works in `model.generate(logits_processor=[blocker])` and as a plain
     function of (input_ids, scores). Put it before top-k and top-p filters, so that these choose
-    among what is left. A run whose followers are the whole vocabulary is let pass, since no token
-    would remain.
+    among what is left, and after those that forbid tokens. A row is left alone where no token would
+    remain, the forbidden ones before it included: it has to continue somehow.
 
     Args:
         sequences: training sequences, int64 arrays; a run never crosses from one to the next.
@@ -100,7 +100,7 @@ class CitationBlocker(LogitsProcessor):
             scores: (B, V) logits or log-probabilities; left as they are.
 
         Returns:
-            (B, V) scores with -inf where a token would continue a copied run.
+            (B, V) scores with -inf where a token would continue a copied run and another is left.
         """
         if input_ids.shape[1] - self.prompt_length < self.match:
             return scores
@@ -111,8 +111,7 @@ class CitationBlocker(LogitsProcessor):
         hash_B = (recent_BW * table.weights_W).sum(dim=1)
         at_B = torch.searchsorted(table.hashes_G, hash_B).clamp_(max=table.hashes_G.numel() - 1)
         hit_B = (table.grams_GW[at_B] == recent_BW).all(dim=1)
-        count_B = table.count_G[at_B]
-        count_B = count_B * (hit_B & (count_B < scores.shape[1]))
+        count_B = table.count_G[at_B] * hit_B
         # Rows have different numbers of followers. All get K slots, and a slot that a row does not
         # use takes the minimum with +inf: no size depends on the data, so nothing synchronises.
         slot_BK = (table.first_G[at_B, None] + table.steps_K).clamp_(
@@ -120,7 +119,8 @@ class CitationBlocker(LogitsProcessor):
         )
         used_BK = table.steps_K < count_B[:, None]
         ceiling_BK = torch.where(used_BK, -torch.inf, torch.inf).to(scores.dtype)
-        return scores.scatter_reduce(1, table.followers_E[slot_BK], ceiling_BK, "amin")
+        blocked = scores.scatter_reduce(1, table.followers_E[slot_BK], ceiling_BK, "amin")
+        return blocked.where(~blocked.isneginf().all(dim=1, keepdim=True), scores)
 
 
 def _build(sequences: Sequence[np.ndarray], match: int, word_start_V: np.ndarray | None) -> _Table:

@@ -29,8 +29,13 @@ from transformers import (
 from common.decode_config import greedy_config
 from common.errors import UserError
 from common.files import atomic_write_text
+from common.library_errors import LIBRARY_ERRORS, lacks_memory
 
 EMBEDDED = "embedded"
+TRIED_TOKENS = 8
+# Of the scores' norm. Causal rows of one batch are computed alike, mostly to the bit; an untrained
+# BERT, whose attention does next to nothing, differs by 3e-4 to 6e-4.
+CAUSAL_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,8 @@ class ModelSource:
 
         Raises:
             UserError: missing or unreadable checkpoint, unknown hub id or no network, weights
-                missing from the checkpoint, or another architecture.
+                missing from the checkpoint, another architecture, or a model that needs more than
+                token ids or sees what follows.
         """
         config, model_class = self._config_and_class(path)
         try:
@@ -111,7 +117,9 @@ class ModelSource:
                 f"such as {unusable[0]}",
                 fix=f"use the checkpoint of {self.what}, saved whole",
             )
-        return model.to(device).eval()
+        model = model.to(device).eval()
+        self._check_causal(model, path)
+        return model
 
     def meta(self, path: str) -> PreTrainedModel:
         """The model at `path` without weights, on the meta device: shapes and limits, no memory.
@@ -142,16 +150,49 @@ class ModelSource:
             fix=f"choose a model such as {self.examples}",
         )
 
+    @torch.no_grad()
+    def _check_causal(self, model: PreTrainedModel, path: str) -> None:
+        """Refuse a model in which a later token changes the scores of an earlier one.
+
+        The library counts BERT and its kin as causal language models, which they are only where
+        the configuration says so; trained as such, one reads each token that it is to predict.
+        """
+        tokens = min(TRIED_TOKENS, context_length(model) or TRIED_TOKENS)
+        ids_2T = torch.arange(tokens, device=model.device).repeat(2, 1)
+        ids_2T[1, -1] = 0
+        try:
+            scores_2TV = model(input_ids=ids_2T, use_cache=False).logits.float()
+        except LIBRARY_ERRORS as error:
+            if lacks_memory(error):
+                raise
+            raise UserError(
+                expected=f"{self.what} that takes token ids alone",
+                got=f"{path!r} of type {model.config.model_type!r}, which fails "
+                f"({_first_line(error)})",
+                fix=f"choose a model such as {self.examples}",
+            ) from error
+        first_TV, second_TV = scores_2TV[:, :-1]
+        # Not "at most": a broken checkpoint's NaN has a message of its own.
+        if (first_TV - second_TV).norm() > CAUSAL_TOLERANCE * first_TV.norm():
+            raise UserError(
+                expected=f"{self.what}, which sees only what precedes",
+                got=f"{path!r} of type {model.config.model_type!r}, which sees what follows too",
+                fix=f"choose a model such as {self.examples}",
+            )
+
 
 def cannot_load(expected: str, path: str, error: Exception) -> UserError:
     """The error for a file of the library's that cannot be read."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return UserError(
         expected=expected,
-        got=f"{path!r}, which cannot be read: {reason[:200]}",
+        got=f"{path!r}, which cannot be read: {_first_line(error)}",
         fix="check the path, or for a hub id its spelling and the network, and save or fetch it "
         "again if it is damaged",
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def save_greedy(model: Any, folder: Path, *, card: str | None = None, **special_ids: Any) -> None:

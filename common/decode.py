@@ -14,7 +14,7 @@ Shapes: P prompts, B of them in a batch, C tokens of prompt, N new tokens, T = C
 from __future__ import annotations
 
 import functools
-import inspect
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,19 +24,32 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
+from common.cache_check import check_cache, keeps_last_only, last_scores
 from common.decode_config import score_processors
 from common.errors import UserError
-from common.kv_cache import bytes_per_sequence, growing_cache
-from common.precision import compute_dtype
+from common.kv_cache import growing_cache
+from common.library_errors import lacks_memory
 
 # Share of the free memory to plan with; the rest is for activations and other processes.
 MEMORY_SHARE = 0.5
 # Copies of the (B, V) float32 scores alive in a step: scores, processed, sorted values and indices,
 # probabilities and their float64 sums.
 SCORE_COPIES = 10
-# Cached and uncached scores of a sound cache differ by rounding only; a wrong cache by O(1).
-CACHE_TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-6}
-LOW_PRECISION_TOLERANCE = 0.2
+# Bytes of a step without a cache per token and hidden size: what one block computes at a time, most
+# of all in a state-space model in plain torch, 3 float32 of 2 x 16 states.
+UNCACHED_BYTES = 400
+
+Notify = Callable[[str], None]
+
+
+def to_stderr(line: str) -> None:
+    """Where notices go by default."""
+    print(line, file=sys.stderr)
+
+
+def once(notify: Notify) -> Notify:
+    """`notify`, for each line once: a run decodes many times, one model."""
+    return functools.cache(notify)
 
 
 def generate(
@@ -51,6 +64,7 @@ def generate(
     stop_at: int | None = None,
     use_cache: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    notify: Notify = to_stderr,
 ) -> list[np.ndarray]:
     """Continue every prompt.
 
@@ -65,15 +79,16 @@ def generate(
         max_batch: upper limit of B; by default what memory allows.
         stop_at: end a continuation before this id. By default none is special and every
             continuation has N tokens, as measuring over a fixed length needs.
-        use_cache: False computes every step from scratch, for models that cannot cache.
+        use_cache: False computes every step from scratch, as is done anyway where the model's
+            cache cannot be trusted (`common.cache_check`).
         progress: called with (tokens done, tokens in all) after every step.
+        notify: told in one line why decoding will be slow, where it will.
 
     Returns:
         P arrays of int64 ids, without the prompt.
 
     Raises:
-        UserError: an unsupported method, a model whose cache does not reproduce its own scores,
-            or too little memory for a single prompt.
+        UserError: an unsupported method, or too little memory for a single prompt.
     """
     assert ids_PC.ndim == 2 and ids_PC.shape[1] > 0 and new_tokens > 0, (ids_PC.shape, new_tokens)
     prompts = len(ids_PC)
@@ -82,9 +97,11 @@ def generate(
     noise_PN = _noise(prompts, new_tokens, seed) if method.do_sample else None
     done: list[np.ndarray] = []
     with _evaluating(model):
-        capacity = ids_PC.shape[1] + new_tokens
-        sequence_bytes = check_cache(model, ids_PC, capacity) if use_cache else 0
-        batch = min(_fitting(model, sequence_bytes), prompts, max_batch or prompts)
+        total = ids_PC.shape[1] + new_tokens
+        cache_bytes = _cache_bytes(model, ids_PC, total, notify) if use_cache else None
+        use_cache = cache_bytes is not None
+        needed = _uncached_bytes(model, total) if cache_bytes is None else cache_bytes
+        batch = min(_fitting(model, needed), prompts, max_batch or prompts)
         while len(done) < prompts:
             # Even batches: 130 prompts in batches of at most 128 are 65 + 65, not 128 + 2.
             left = prompts - len(done)
@@ -115,19 +132,28 @@ def stream(
     seed: int = 0,
     processors: Sequence[LogitsProcessor] = (),
     stop_at: int | None = None,
+    notify: Notify = to_stderr,
 ) -> Iterator[int]:
     """Continue one (C,) prompt, giving each token as it comes; arguments as for `generate`.
 
-    With the same seed, `generate` gives the same tokens for its first prompt only.
+    With the same seed, `generate` gives the same tokens for its first prompt only. `notify` is
+    called before this returns: its line does not stand among the tokens.
     """
     noise_1N = _noise(1, new_tokens, seed) if method.do_sample else None
+    ids_1C = ids_C[None]
     with _evaluating(model):
-        check_cache(model, ids_C[None], len(ids_C) + new_tokens)
-        for next_1 in _steps(model, ids_C[None], new_tokens, method, processors, noise_1N, True):
-            token = int(next_1[0])
-            if token == stop_at:
-                return
-            yield token
+        use_cache = _cache_bytes(model, ids_1C, len(ids_C) + new_tokens, notify) is not None
+
+    def tokens() -> Iterator[int]:
+        with _evaluating(model):
+            steps = _steps(model, ids_1C, new_tokens, method, processors, noise_1N, use_cache)
+            for next_1 in steps:
+                token = int(next_1[0])
+                if token == stop_at:
+                    return
+                yield token
+
+    return tokens()
 
 
 def _steps(
@@ -162,41 +188,26 @@ def _steps(
         yield next_B
 
 
-def last_scores(model: PreTrainedModel, ids_BL: Tensor, cache: object | None) -> Tensor:
-    """(B, V) scores after the last token, in the model's dtype."""
-    # A peft wrapper hands its arguments on to the model inside.
+def _cache_bytes(model: PreTrainedModel, ids_PC: Tensor, total: int, notify: Notify) -> int | None:
+    """Bytes of cache per sequence; None where decoding does without, of which `notify` is told."""
+    if total == ids_PC.shape[1] + 1:
+        return None  # one step, after which nothing would be read from a cache
+    check = check_cache(model, ids_PC, total)
+    if check.reason is None:
+        return check.bytes_per_sequence
     inner = getattr(model, "get_base_model", lambda: model)()
-    extra = {"logits_to_keep": 1} if _keeps_last_only(type(inner)) else {}
-    output = model(input_ids=ids_BL, past_key_values=cache, use_cache=cache is not None, **extra)
-    return output.logits[:, -1]
+    notify(
+        f"note: {type(inner).__name__}: {check.reason}; decoding without a cache, each step over "
+        "the whole sequence, which is slow"
+    )
+    return None
 
 
-def check_cache(model: PreTrainedModel, ids_PC: Tensor, capacity: int) -> int:
-    """Compare one cached step with the uncached forward pass, on up to two prompts.
-
-    A cache that an architecture does not support gives wrong scores without any error.
-
-    Returns:
-        Bytes of cache that one sequence of `capacity` tokens takes.
-
-    Raises:
-        UserError: the scores differ by more than rounding.
-    """
-    ids_BC = ids_PC[:2].to(model.device)
-    with torch.inference_mode():
-        cache = growing_cache(model, capacity)
-        first_B = last_scores(model, ids_BC, cache).argmax(dim=-1, keepdim=True)
-        cached_BV = last_scores(model, first_B, cache).float()
-        plain_BV = last_scores(model, torch.cat([ids_BC, first_B], dim=1), None).float()
-    worst = float((cached_BV - plain_BV).abs().max() / plain_BV.abs().max().clamp(min=1e-30))
-    dtype = compute_dtype(model)
-    if worst > CACHE_TOLERANCE.get(dtype, LOW_PRECISION_TOLERANCE):
-        raise UserError(
-            expected=f"{type(model).__name__} to give the same scores with its cache as without",
-            got=f"a relative difference of {worst:.1e} in {dtype}",
-            fix="decode with use_cache=False",
-        )
-    return bytes_per_sequence(cache)
+def _uncached_bytes(model: PreTrainedModel, total: int) -> int:
+    """Bytes that a step over a whole sequence takes at most, roughly."""
+    config = model.config.get_text_config(decoder=True)
+    scores = 0 if keeps_last_only(model) else config.vocab_size * model.dtype.itemsize
+    return total * (UNCACHED_BYTES * config.hidden_size + scores)
 
 
 def _fitting(model: PreTrainedModel, sequence_bytes: int) -> int:
@@ -235,8 +246,8 @@ def _collect(
                 stopped_B = here_B if stopped_B is None else stopped_B | here_B
                 if bool(stopped_B.all()):
                     break
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU allocator has no own
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+    except RuntimeError as error:
+        if not lacks_memory(error):
             raise
         return None
     return torch.stack(columns, dim=1).cpu().numpy()
@@ -277,12 +288,6 @@ def _until(row_N: np.ndarray, stop_at: int | None) -> np.ndarray:
         return row_N
     found = np.flatnonzero(row_N == stop_at)
     return row_N[: found[0]] if found.size else row_N
-
-
-@functools.cache
-def _keeps_last_only(model_class: type[PreTrainedModel]) -> bool:
-    """Whether `forward` can compute the scores of the last position only."""
-    return "logits_to_keep" in inspect.signature(model_class.forward).parameters
 
 
 @contextmanager

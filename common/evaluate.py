@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from common.blocker import CitationBlocker
-from common.decode import generate
+from common.decode import Notify, generate, once, to_stderr
 from common.decode_config import greedy_config
 from common.diversity import TrainingStatistics, diversity_metrics, repetition, type_token_ratio
 from common.domain import (
@@ -42,6 +42,7 @@ class Evaluator:
         seed: of sampling and of the bootstrap.
         autocast: a context manager factory around every forward pass.
         report: called with (what, done, total) tokens while generating.
+        notify: told once what a user may not expect of the decoding, see `common.decode`.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Evaluator:
         seed: int,
         autocast: Callable[..., AbstractContextManager[Any]],
         report: Report,
+        notify: Notify = to_stderr,
     ) -> None:
         self.domain, self.seed = domain, seed
         self.prompt_sets = domain.prompts()
@@ -69,6 +71,7 @@ class Evaluator:
         )
         self.probe_batch, self.max_batch = probe_batch, max_batch
         self.autocast, self.report = autocast, report
+        self.notify = once(notify)
 
     def probe(self, head: LogitsHead) -> dict[str, Any]:
         """Sharpness on the true continuations of the pooled prompts, as JSON: "probe" and, per
@@ -108,6 +111,7 @@ class Evaluator:
                 method=greedy_config(),
                 processors=self.domain.processors(),
                 max_batch=self.max_batch,
+                notify=self.notify,
             )
         return {
             self.domain.ttr_name: float(
@@ -207,6 +211,7 @@ class Evaluator:
                     processors=processors,
                     max_batch=self.max_batch,
                     progress=show,
+                    notify=self.notify,
                 )
             before += len(texts) * new_tokens
             taken = iter(texts)

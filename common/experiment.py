@@ -105,6 +105,7 @@ def run_experiment(
         seed=config.seed,
         autocast=compute.autocast,
         report=show,
+        notify=progress.note,
     )
     stages = Stages(folder.checkpoints / "stages", folder.manifest.claim)
     measured: dict[Stage, dict[str, Any]] = {}

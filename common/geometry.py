@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.head import eval_mode
+from common.head import decoder_of, eval_mode
 from common.intervals import Interval, bootstrap_mean
 from common.tune import decoder_blocks
 
@@ -65,7 +65,7 @@ def layer_states(model: Any, ids_BT: Tensor, first: int) -> list[Tensor]:
     _, blocks = decoder_blocks(model)
     states: list[Tensor] = []
     with _outputs_of(blocks, states):
-        normed_BPD = model.get_decoder()(input_ids=ids_BT[:, :-1], use_cache=False)
+        normed_BPD = decoder_of(model)(input_ids=ids_BT[:, :-1], use_cache=False)
     states.append(normed_BPD.last_hidden_state)
     assert len(states) == len(blocks) + 1, (len(states), len(blocks))
     return [state_BPD[:, first - 1 :] for state_BPD in states]
@@ -158,7 +158,7 @@ class _Moments:
             self.origin_D = states_XD.mean(dim=0)
             self.sum_D = torch.zeros_like(self.origin_D)
             self.product_DD = self.sum_D.new_zeros(len(self.sum_D), len(self.sum_D))
-        states_XD -= self.origin_D
+        states_XD = states_XD - self.origin_D  # `double` copies nothing where they are float64
         self.count += len(states_XD)
         self.sum_D += states_XD.sum(dim=0)
         self.product_DD.addmm_(states_XD.T, states_XD)

@@ -18,6 +18,7 @@ Shapes: B sequences, T tokens each, P = T - 1 predicted ones, D hidden size, V v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from common.linear_loss import linear_loss, linear_stats
 from common.token_stats import TokenStats, TokenSums
@@ -146,6 +148,15 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def decoder_of(model: Any) -> Any:
+    """The part of a causal LM that gives the last hidden states, without the output layer."""
+    found = model.get_decoder()
+    # Llama-4 gives itself there and ModernBERT, which calls its output layer so, that layer.
+    if found is model or found is model.get_output_embeddings():
+        return next(part for part in model.children() if isinstance(part, PreTrainedModel))
+    return found
+
+
 def attach_head(
     model: Any, ids_BT: Tensor, *, chunk_tokens: int = 512, tolerance: float = 1e-2
 ) -> LogitsHead:
@@ -159,7 +170,7 @@ def attach_head(
             is 4e-3; what a model does to its logits on purpose is far larger once amplified.
     """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    body, projection = inner.get_decoder(), inner.get_output_embeddings()
+    body, projection = decoder_of(inner), inner.get_output_embeddings()
     # A subclass computes something else than weight and bias say, at the latest once it is
     # trained: LoRA on the output layer starts as the identity.
     if type(projection) is not nn.Linear:
@@ -194,6 +205,8 @@ def _difference(model: Any, body: Any, projection: nn.Linear, ids_BT: Tensor) ->
     """Largest |model logits - product| relative to the largest logit, both amplified."""
     with eval_mode(model):
         hidden_BTD = body(input_ids=ids_BT, use_cache=False).last_hidden_state
+        if hidden_BTD.shape[-1] != projection.in_features:
+            return math.inf
         product_BTV = F.linear(hidden_BTD, projection.weight, projection.bias).float()
         factor = PROBE_LOGIT / product_BTV.abs().max()
 

@@ -51,11 +51,15 @@ def growing_cache(model: PreTrainedModel, capacity: int) -> Cache:
 
 
 def bytes_per_sequence(cache: Cache) -> int:
-    """Bytes that one sequence of a filled `growing_cache` occupies, room to grow included."""
+    """Bytes that one sequence of a filled `growing_cache` occupies, room to grow included.
+
+    A layer that shares the keys of another, or has none, occupies nothing.
+    """
     total = 0
     for layer in cache.layers:
         assert isinstance(layer, GrowingLayer)
-        total += layer.keys_BHTD[0].nbytes + layer.values_BHTD[0].nbytes
+        if layer.is_initialized:
+            total += layer.keys_BHTD[0].nbytes + layer.values_BHTD[0].nbytes
     return total
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from common.causal_lm import context_length
-from common.head import eval_mode
+from common.head import decoder_of, eval_mode
 
 
 @torch.no_grad()
@@ -28,6 +28,6 @@ def last_states(model: Any, ids_PT: Tensor, *, batch_size: int) -> Tensor:
     states = []
     with eval_mode(model):
         for ids_BT in ids_PT.split(batch_size):
-            output = model.get_decoder()(input_ids=ids_BT.to(model.device), use_cache=False)
+            output = decoder_of(model)(input_ids=ids_BT.to(model.device), use_cache=False)
             states.append(output.last_hidden_state[:, -1].float().cpu())
     return torch.cat(states)

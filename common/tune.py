@@ -16,18 +16,37 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from common.errors import UserError
+from common.forward_order import parameters_above
 
 _WHERE = re.compile(r"(last|first|middle):([1-9]\d*)")
+_INDICES = re.compile(r"\b\d+\.")  # of experts in a list
 
 
 def decoder_blocks(model: Any) -> tuple[str, nn.ModuleList]:
     """Name and list of the repeated blocks: the outermost `nn.ModuleList` with as many entries as
-    the configuration has layers (experts and rotary tables make lists too)."""
+    the configuration has layers (experts and rotary tables make lists too).
+
+    Raises:
+        UserError: there is none, as in a model that runs its blocks several times.
+    """
+    found = find_blocks(model)
+    if found is None:
+        raise UserError(
+            expected="a model with one list of decoder blocks, which all other choices than "
+            "train.tune all without train.lora_rank are about",
+            got=f"{type(model).__name__}, which has none as long as its configuration says",
+            fix="train all of it, or choose another model",
+        )
+    return found
+
+
+def find_blocks(model: Any) -> tuple[str, nn.ModuleList] | None:
+    """As `decoder_blocks`, None where there are none."""
     layers = model.config.get_text_config(decoder=True).num_hidden_layers
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == layers:
             return name, module
-    raise AssertionError(f"no nn.ModuleList of {layers} blocks in {type(model).__name__}")
+    return None
 
 
 def chosen_blocks(where: str, count: int) -> list[int] | None:
@@ -68,13 +87,15 @@ def prepare_tuning(
             "last:K" the final norm, and "head" is the final norm and the output layer; where that
             is tied to the embeddings it stays so, see `tuning_notice`.
         lora_rank: 0 tunes the weights themselves, else LoRA of this rank on every linear layer of
-            the chosen blocks (alpha = 2 * rank, no dropout).
+            the chosen blocks (alpha = 2 * rank, no dropout); what it leaves out, `tuning_notice`
+            tells.
         freeze_embeddings: leave the embeddings and the output layer as they are; LoRA and chosen
             blocks do so anyway.
 
     Raises:
         UserError: `where` does not fit the model, a negative rank, LoRA or frozen embeddings with
-            "head", or peft is missing.
+            "head", no list of blocks to choose from, a model that does not take LoRA, or peft is
+            missing.
     """
     if lora_rank < 0:
         raise UserError(
@@ -86,21 +107,14 @@ def prepare_tuning(
             got="one of them",
             fix="the output layer is all that head trains: leave the other option out",
         )
-    name, blocks = decoder_blocks(model)
-    chosen = chosen_blocks(where, len(blocks))
     if lora_rank == 0:
-        model.requires_grad_(chosen is None)
-        for index in chosen or ():
-            blocks[index].requires_grad_(True)
-        if where == "head" or where.startswith("last"):
-            for module in _above_the_blocks(model, name, blocks):
-                module.requires_grad_(True)
-        if where == "head":
-            model.get_output_embeddings().requires_grad_(True)
+        _unfreeze(model, where)
         if freeze_embeddings:
             model.get_input_embeddings().requires_grad_(False)
             model.get_output_embeddings().requires_grad_(False)
         return model
+    name, blocks = decoder_blocks(model)
+    chosen = chosen_blocks(where, len(blocks))
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -125,18 +139,58 @@ def prepare_tuning(
     with warnings.catch_warnings():
         # peft up to 0.21 asks for an attribute that transformers 5.23 has renamed.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        return get_peft_model(model, config)
+        try:
+            return get_peft_model(model, config)
+        except ValueError as error:  # e.g. Mamba, whose kernels read weights past the layers
+            raise UserError(
+                expected="a model that takes LoRA on its linear layers, for train.lora_rank",
+                got=f"{type(model).__name__} ({str(error).splitlines()[0]})",
+                fix="leave train.lora_rank at 0",
+            ) from error
 
 
 def tuning_notice(model: Any, where: str) -> str | None:
-    """What a user may not expect of `where`, or None."""
+    """What a user may not expect of `where`, or None.
+
+    Args:
+        model: as `prepare_tuning` returned it.
+        where: as given to it.
+    """
     outputs, inputs = model.get_output_embeddings(), model.get_input_embeddings()
     if where == "head" and outputs.weight is inputs.weight:
         return (
             "note: the output layer is tied to the embeddings, so train.tune head changes what "
             "enters the first block as well"
         )
+    if hasattr(model, "peft_config"):
+        return _left_out_by_lora(model.get_base_model(), where)
     return None
+
+
+def _left_out_by_lora(model: Any, where: str) -> str | None:
+    """Which matrices of the chosen blocks have no LoRA: the experts of a mixture that are one
+    3-dimensional parameter, convolutions, states. None where there are none."""
+    _, blocks = decoder_blocks(model)
+    chosen = chosen_blocks(where, len(blocks))
+    names: set[str] = set()
+    left_out = total = 0
+    for index in range(len(blocks)) if chosen is None else chosen:
+        adapted = tuple(
+            f"{name}." for name, module in blocks[index].named_modules() if _has_lora(module)
+        )
+        for name, parameter in blocks[index].named_parameters():
+            if ".lora_" in name:
+                continue
+            total += parameter.numel()
+            if parameter.ndim > 1 and not name.startswith(adapted):
+                left_out += parameter.numel()
+                names.add(_INDICES.sub("", name))
+    if not names:
+        return None
+    return (
+        f"note: LoRA tunes linear layers and leaves out {', '.join(sorted(names))}: "
+        f"{100 * left_out / total:.0f} % of the weights of the tuned blocks"
+    )
 
 
 def merged(model: Any) -> Any:
@@ -144,16 +198,29 @@ def merged(model: Any) -> Any:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def _above_the_blocks(model: Any, name: str, blocks: nn.ModuleList) -> Iterator[nn.Module]:
-    """The decoder's modules after its blocks, the final norm above all. It sets the scale of the
-    logits: while it is frozen, the last blocks approach zero loss slowly and not without spikes."""
-    decoder = model.get_submodule(name.rpartition(".")[0])
-    children = list(decoder.children())
-    yield from children[children.index(blocks) + 1 :]
+def _unfreeze(model: Any, where: str) -> None:
+    """Make trainable what `where` names, and nothing else."""
+    model.requires_grad_(where == "all")
+    if where == "all":
+        return
+    _, blocks = decoder_blocks(model)
+    for index in chosen_blocks(where, len(blocks)) or ():
+        blocks[index].requires_grad_(True)
+    if where == "head" or where.startswith("last"):
+        for parameter in parameters_above(model, blocks):
+            parameter.requires_grad_(True)
+    if where == "head":
+        model.get_output_embeddings().requires_grad_(True)
 
 
 def _linear_layers(block: nn.Module) -> Iterator[str]:
-    """Names of a block's linear layers; GPT-2's transposed Conv1D counts as one."""
+    """Names of a block's linear layers; GPT-2's transposed Conv1D counts as one. A subclass that
+    computes something else than its weight says (a router that chooses, grouped layers) does not.
+    """
     for name, module in block.named_modules():
-        if isinstance(module, (nn.Linear, Conv1D)):
+        if type(module).forward in (nn.Linear.forward, Conv1D.forward):
             yield name
+
+
+def _has_lora(module: nn.Module) -> bool:
+    return hasattr(module, "lora_A")

@@ -142,6 +142,7 @@ def main(argv: list[str]) -> int:
         sequences(given_NC, start=words.start, labels_N=labels_N),
         new_tokens=codes - given,
         method=method,
+        notify=_say,
         seed=config.seed,
         processors=[OnlyCodes(words.codes)],
     )

@@ -11,6 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import common.blocker
 from common.blocker import CitationBlocker
+from common.decode import generate
+from common.decode_config import greedy_config, sampling_config
 from common.errors import UserError
 
 VOCABULARY = 6
@@ -148,3 +150,67 @@ def test_generate_with_left_padding_never_recites() -> None:
             banned = naive_blocked(row[:end].tolist(), training, 3, everything)
             assert int(row[end]) not in banned
         assert not any(np.array_equal(row, one) for one in training)
+
+
+def all_follow() -> CitationBlocker:
+    """After 0, 1 the training set goes on with every token but 2."""
+    followers = [token for token in range(VOCABULARY) if token != 2]
+    return CitationBlocker([np.array([0, 1, token]) for token in followers], 2, prompt_length=0)
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_a_row_where_no_token_would_remain_is_left_alone(seed: int | None) -> None:
+    """Where another processor forbids what the blocker leaves, as one does a start token."""
+    ids_BL = torch.tensor([[0, 1], [0, 1], [1, 0]])
+    scores_BV = torch.randn(3, VOCABULARY, generator=torch.Generator().manual_seed(1))
+    scores_BV[0, 2] = scores_BV[2, 2] = -torch.inf
+    after_BV = all_follow()(ids_BL, scores_BV)
+    torch.testing.assert_close(after_BV[[0, 2]], scores_BV[[0, 2]], rtol=0, atol=0)
+    assert after_BV[1].isfinite().tolist() == [token == 2 for token in range(VOCABULARY)]
+    if seed is None:
+        tokens_B = after_BV.argmax(dim=-1)
+        assert tokens_B[0] == scores_BV[0].argmax()
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        tokens_B = torch.multinomial(after_BV.softmax(dim=-1), 1, generator=generator)[:, 0]
+    assert tokens_B[0] != 2 and tokens_B[1] == 2
+
+
+@pytest.mark.parametrize("method", [greedy_config(), sampling_config(top_k=0)])
+def test_decoding_goes_on_where_everything_is_blocked(method: Any) -> None:
+    """Greedy as if there were no blocker, sampled from what was not forbidden before it."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            initializer_range=0.5,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    ).eval()
+    every = [
+        np.array([first, second, token])
+        for first in range(VOCABULARY)
+        for second in range(VOCABULARY)
+        for token in range(VOCABULARY)
+        if token != 2
+    ]
+
+    def forbid_two(_ids: Any, scores_BV: torch.Tensor) -> torch.Tensor:
+        return scores_BV.index_fill(1, torch.tensor([2]), -torch.inf)
+
+    def continued(*more: Any) -> list[list[int]]:
+        ids_PC = torch.tensor([[0], [1], [3], [4]])
+        texts = generate(
+            model, ids_PC, new_tokens=12, method=method, seed=3, processors=[forbid_two, *more]
+        )
+        return [text.tolist() for text in texts]
+
+    blocked = continued(CitationBlocker(every, 2, prompt_length=1))
+    assert blocked == continued()
+    assert not any(2 in text for text in blocked)
+    assert len({token for text in blocked for token in text}) > 1

@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.imagegpt.modeling_imagegpt import ImageGPTForCausalImageModeling
 
 from common import decode
-from common.decode import check_cache, generate, stream
+from common.decode import generate, stream
 from common.decode_config import (
     greedy_config,
     min_p_config,
@@ -321,7 +321,7 @@ def test_out_of_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(decode, "last_scores", limited)
     got = generate(model, prompts(6), new_tokens=4, method=greedy_config())
     np.testing.assert_array_equal(np.stack(got), naive_greedy(model, prompts(6), 4))
-    assert sizes[3:5] == [6, 3] and set(sizes[5:]) == {2}
+    assert sizes[:2] == [6, 3] and set(sizes[2:]) == {2}
 
     def never(*_: object) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
@@ -370,21 +370,23 @@ def test_a_lora_wrapper_against_its_merged_model() -> None:
     assert not np.array_equal(np.stack(got), naive_greedy(build("llama"), prompts(), 12))
 
 
-def test_a_wrong_cache_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build("llama")
-    assert check_cache(model, prompts(), 27) == 3 * 2 * 2 * 27 * 8 * 4  # L, k+v, heads, T, D, fp32
-    real = decode.growing_cache
+def test_a_notice_is_told_once() -> None:
+    heard: list[str] = []
+    notify = decode.once(heard.append)
+    for line in ("slow", "slow", "other"):
+        notify(line)
+    assert heard == ["slow", "other"]
 
-    def forgetful(model: PreTrainedModel, capacity: int) -> object:
-        cache = real(model, capacity)
-        layer: Any = cache.layers[1]
-        update = layer.update
-        layer.update = lambda k, v, *a, **kw: update(torch.zeros_like(k), v)
-        return cache
 
-    monkeypatch.setattr(decode, "growing_cache", forgetful)
-    with pytest.raises(UserError, match="use_cache=False"):
-        generate(model, prompts(), new_tokens=4, method=greedy_config())
+def test_one_token_needs_no_cache_and_no_notice() -> None:
+    model, heard = build("llama"), []
+    fed: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _, __, kwargs: fed.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    got = generate(model, prompts(), new_tokens=1, method=greedy_config(), notify=heard.append)
+    assert fed == [7] and heard == []
+    np.testing.assert_array_equal(np.stack(got), naive_greedy(model, prompts(), 1))
 
 
 def test_batch_follows_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,9 @@ from transformers import (
     PreTrainedModel,
 )
 
+import common.decode
 import common.experiment
+from common.cache_check import CacheCheck
 from common.checkpoint import Checkpoints
 from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.decode import generate
@@ -260,6 +262,25 @@ def test_a_shorter_set_of_the_same_prompts_takes_beginnings() -> None:
     )
     assert [text.tolist() for text in sets["short"]] == [text.tolist() for text in alone]
     assert told[-1] == ("original-greedy", 11 * NEW, 11 * NEW)
+
+
+def test_a_slow_model_is_told_once_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = CacheCheck(reason="it does not take a cache of keys and values")
+    monkeypatch.setattr(common.decode, "check_cache", lambda *_: slow)
+    domain, notices = Walks(), []
+    evaluator = Evaluator(
+        domain=domain,
+        blocker_match=3,
+        probe_batch=4,
+        max_batch=None,
+        seed=0,
+        autocast=nullcontext,
+        report=lambda *_: None,
+        notify=notices.append,
+    )
+    evaluator.continuations(domain.model, "original")
+    evaluator.curve_point(domain.model, evaluator.curve_prompts(2))
+    assert len(notices) == 1 and "decoding without a cache" in notices[0]
 
 
 def test_samples_are_what_the_model_says(finished: Path) -> None:

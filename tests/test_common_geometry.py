@@ -121,3 +121,23 @@ def test_a_model_does_not_differ_from_itself() -> None:
         assert layer.cosine.mean == pytest.approx(1.0)
         assert layer.l2.high == layer.relative_l2.high == 0.0
         assert layer.dimension_change.low == layer.dimension_change.high == 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_states_are_left_as_they_are(dtype: torch.dtype) -> None:
+    """Those of a float64 model too, which are summed without a copy."""
+    states_BLD = torch.randn(3, 4, 6, dtype=dtype)
+    before_BLD = states_BLD.clone()
+    moments = geometry._Moments()
+    moments.add(states_BLD)
+    moments.scatter().leave_out_each(states_BLD)
+    geometry._distances(states_BLD, states_BLD + 1)
+    torch.testing.assert_close(states_BLD, before_BLD, rtol=0, atol=0)
+
+
+def test_a_float64_model_against_the_same_in_float32() -> None:
+    single = compare_layers(*pair("llama"), IDS, first=FIRST)
+    double = compare_layers(*(model.double() for model in pair("llama")), IDS, first=FIRST)
+    for one, other in zip(single, double, strict=True):
+        assert one.dimension_change.mean == pytest.approx(other.dimension_change.mean, rel=1e-3)
+        assert one.relative_l2.mean == pytest.approx(other.relative_l2.mean, rel=1e-4)

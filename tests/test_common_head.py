@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
+    AutoConfig,
     CohereConfig,
     CohereForCausalLM,
     Gemma2Config,
@@ -27,6 +28,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from common.head import attach_head, eval_mode
 from common.linear_loss import linear_loss, linear_stats, top_logits
@@ -430,3 +432,39 @@ def test_ties_rank_as_argmax_does() -> None:
     assert ranks.tolist() == [4, 0, 1, 3, 2]
     assert ranks[logits_NV[0].argmax()] == 0
     assert torch.equal(logits_NV, before_NV)  # the caller's logits are not worked in
+
+
+@pytest.mark.parametrize(
+    ("kind", "lean"), [("llama4_text", True), ("modernbert-decoder", False), ("rembert", False)]
+)
+def test_models_that_name_their_parts_otherwise(kind: str, lean: bool) -> None:
+    """Llama-4 gives itself as its decoder, ModernBERT its output layer; RemBERT makes states wider
+    before the product."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=401,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        **({"is_decoder": True, "output_embedding_size": 24} if kind == "rembert" else {}),
+        **(
+            {"num_local_experts": 2, "head_dim": 8, "num_key_value_heads": 2}
+            if kind == "llama4_text"
+            else {}
+        ),
+    )
+    model = AutoModelForCausalLM.from_config(config).eval()
+    head, ids_BT = attach_head(model, some_ids()), some_ids()
+    assert (head.notice is None) == lean
+    with torch.no_grad():
+        loss = head.train_loss(head.hidden(ids_BT), ids_BT).loss_sum
+        scores_BPV = model(input_ids=ids_BT[:, :-1], use_cache=False).logits
+    want = torch.nn.functional.cross_entropy(
+        scores_BPV.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="sum"
+    )
+    torch.testing.assert_close(loss, want, rtol=1e-4, atol=1e-4)

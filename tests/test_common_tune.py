@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_families import tiny_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from common.errors import UserError
@@ -151,6 +152,66 @@ def test_merged_is_plain_and_says_the_same(make: Any) -> None:
     assert not any("lora" in name for name in plain.state_dict())
     assert (tuned_BTV - original_BTV).abs().max() > 0.01
     torch.testing.assert_close(plain(input_ids=ids_BT).logits, tuned_BTV, rtol=1e-4, atol=1e-5)
+
+
+EXPERTS = "mlp.experts.down_proj, mlp.experts.gate_up_proj, mlp.gate.weight"
+
+
+@pytest.mark.parametrize("where", ["last:1", "all"])
+def test_experts_that_lora_leaves_out_are_told(where: str) -> None:
+    model = prepare_tuning(tiny_model("qwen3_moe"), where=where, lora_rank=2)
+    block = model.get_base_model().model.layers[1]
+    sizes = {n: p.numel() for n, p in block.named_parameters() if ".lora_" not in n}
+    left_out = sum(size for name, size in sizes.items() if "proj.base_layer" not in name)
+    left_out -= sum(size for name, size in sizes.items() if "norm" in name)
+    share = 100 * left_out / sum(sizes.values())
+    assert share > 40
+    notice = tuning_notice(model, where)
+    assert notice is not None and notice.endswith(
+        f"leaves out {EXPERTS}: {share:.0f} % of the weights of the tuned blocks"
+    )
+    ids_BT = torch.arange(12).view(2, 6)
+    model(input_ids=ids_BT, use_cache=False).logits.sum().backward()
+    assert all(p.grad is not None for p in trainable_parameters(model).values())
+    with torch.no_grad():
+        tuned_BTV = model.eval()(input_ids=ids_BT, use_cache=False).logits
+        plain_BTV = merged(model)(input_ids=ids_BT, use_cache=False).logits
+    torch.testing.assert_close(plain_BTV, tuned_BTV, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_lora_on_everything_needs_no_notice(make: Any) -> None:
+    model = prepare_tuning(make(), where="last:2", lora_rank=2)
+    assert tuning_notice(model, "last:2") is None
+
+
+def test_a_linear_layer_that_computes_something_else_gets_no_lora() -> None:
+    class Router(torch.nn.Linear):
+        def forward(self, input: torch.Tensor) -> Any:
+            return super().forward(input), None
+
+    model = llama()
+    model.model.layers[LAYERS - 1].mlp.router = Router(16, 4, bias=False)
+    tuned = prepare_tuning(model, where="last:1", lora_rank=2)
+    assert not any("router" in name for name in trainable_parameters(tuned))
+    notice = tuning_notice(tuned, "last:1")
+    assert notice is not None and "leaves out mlp.router.weight" in notice
+
+
+def test_a_model_that_takes_no_lora_is_told_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"MambaForCausalLM .*leave train\.lora_rank at 0"):
+        prepare_tuning(tiny_model("mamba"), where="last:1", lora_rank=2)
+
+
+def test_a_model_without_a_list_of_blocks_can_be_tuned_whole() -> None:
+    model = llama()
+    model.config.num_hidden_layers = 2 * LAYERS  # as where each block runs twice
+    for where, rank in [("last:1", 0), ("head", 0), ("all", 2)]:
+        with pytest.raises(UserError, match="LlamaForCausalLM, which has none .* train all of it"):
+            prepare_tuning(model, where=where, lora_rank=rank)
+    assert all(
+        p.requires_grad for p in prepare_tuning(model, where="all", lora_rank=0).parameters()
+    )
 
 
 def test_merged_leaves_a_plain_model_alone() -> None:

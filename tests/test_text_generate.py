@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from common.decode import generate
 from common.decode_config import greedy_config
@@ -117,3 +123,28 @@ def test_mistakes_give_one_line_and_exit_code_2(
     assert run(folder, *arguments) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ") and message in last
+
+
+def test_a_model_without_a_cache_goes_on_and_says_so(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    torch.manual_seed(0)
+    config = MambaConfig(
+        vocab_size=256, hidden_size=16, num_hidden_layers=2, state_size=4, initializer_range=0.3
+    )
+    model = MambaForCausalLM(config).eval()
+    model.save_pretrained(tmp_path)
+    assert run(tmp_path, "--new_tokens", "6", "--json") == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    ids_1T = torch.tensor([tokenizer(PROMPT)["input_ids"]])
+    with torch.no_grad():
+        for token in result["tokens"]:
+            scores_V = model(input_ids=ids_1T, use_cache=False).logits[0, -1]
+            assert token == int(scores_V.argmax())
+            ids_1T = torch.cat([ids_1T, torch.tensor([[token]])], dim=1)
+    assert len(result["tokens"]) == 6
+    assert captured.err.count("note: MambaForCausalLM: its scores with a cache are not") == 1

@@ -13,6 +13,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    BertConfig,
     Gemma2Config,
     GPT2Config,
     GPTNeoXConfig,
@@ -23,6 +24,7 @@ from transformers import (
     Qwen2Config,
     T5Config,
     ViTConfig,
+    XmodConfig,
 )
 
 from common.errors import UserError
@@ -228,3 +230,37 @@ def test_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_embedded_is_the_folder_in_the_package() -> None:
     folder = Path(model_module.resolve("embedded"))
     assert folder.parts[-3:] == ("text", "assets", "base")
+
+
+@pytest.mark.parametrize("is_decoder", [False, True])
+def test_a_model_that_sees_what_follows_is_refused(tmp_path: Path, is_decoder: bool) -> None:
+    """The library counts BERT as a causal language model, whatever its configuration says."""
+    config = BertConfig(
+        vocab_size=30,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        is_decoder=is_decoder,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    if is_decoder:
+        load_model(str(tmp_path))
+        return
+    with pytest.raises(UserError, match="'bert', which sees what follows too; choose a model"):
+        load_model(str(tmp_path))
+
+
+def test_a_model_that_fails_on_ids_alone_is_told_in_one_line(tmp_path: Path) -> None:
+    config = XmodConfig(  # needs a language beside the ids
+        vocab_size=30,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        is_decoder=True,
+        languages=["en_XX"],
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"'xmod', which fails \(Input language unknown"):
+        load_model(str(tmp_path))

@@ -101,6 +101,7 @@ def main(argv: list[str]) -> int:
         method=method,
         seed=config.seed,
         stop_at=end,
+        notify=_say,
     )
     if not config.json:
         print(config.prompt, end="", flush=True)
