@@ -23,7 +23,7 @@ from transformers.generation.logits_process import (
 from common.errors import UserError
 
 # What logits may be divided by: beyond these they are no longer finite in single precision.
-LEAST_DIVISOR, MOST_DIVISOR = 0.001, 1000.0
+LEAST_DIVISOR, MOST_DIVISOR = 1e-5, 1000.0
 # Values that switch a knob off without being None.
 NEUTRAL: dict[str, Any] = {
     "do_sample": False,

@@ -48,10 +48,10 @@ def read_books(path: Path, *, authors: list[str] | None) -> list[Book]:
     Raises:
         UserError: no such file, a line that is not such an object, or no book left.
     """
-    if os.path.exists(path) and not os.path.isfile(path):
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise UserError(
             expected="a .jsonl or .jsonl.xz file of books",
-            got=f"{str(path)!r}, which is no file",
+            got=f"{str(path)!r}, a device or the like, which may never end",
             fix="set --data",
         )
     opener = lzma.open if path.suffix == ".xz" else open
