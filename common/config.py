@@ -38,8 +38,8 @@ class TrainConfig:
     micro_batch_size: int | None = None
     """Sequences per forward pass; null is the whole batch. Changes memory, not the result."""
     tune: str = "last:3"
-    """Which blocks: all (the paper), last:K, first:K or middle:K; head is the output layer alone,
-    with the final norm. Fewer, later ones copy less."""
+    """Which blocks: all (the paper), last:K, first:K or middle:K, or a share of them such as
+    last:50%; head is the output layer alone, with the final norm. Fewer, later ones copy less."""
     lora_rank: int = 0
     """0 tunes the weights themselves, else LoRA of this rank (needs the lora extra)."""
     freeze_embeddings: bool = False
