@@ -196,12 +196,15 @@ def require_success(metrics: dict[str, Any], config: RunConfig) -> None:
                 fix="see the report; lower schedule.learning_rate",
             )
     elif training["outcome"] in ("diverged", "budget_exhausted"):
+        goal, easier = f"a training loss of {schedule.target_loss:g}", "raise schedule.target_loss"
+        if schedule.target_accuracy is not None:
+            goal = f"an accuracy of {schedule.target_accuracy:g} on the training set"
+            easier = "lower schedule.target_accuracy"
         raise UserError(
-            expected=f"a training loss of {schedule.target_loss:g} within "
-            f"{schedule.max_epochs:g} epochs",
+            expected=f"{goal} within {schedule.max_epochs:g} epochs",
             got=got,
             fix="see the report; raise schedule.max_epochs (and --resume), change "
-            "schedule.learning_rate, or raise schedule.target_loss",
+            f"schedule.learning_rate, or {easier}",
         )
 
 
@@ -302,10 +305,14 @@ def _training_record(
     trainable: int,
     started: float,
 ) -> dict[str, Any]:
+    schedule = config.schedule
+    by_loss = schedule.mode == "target" and schedule.target_accuracy is None
     return {
         "outcome": trained.outcome,
         "final_loss": trained.final_loss,
-        "target_loss": config.schedule.target_loss if config.schedule.mode == "target" else None,
+        "target_loss": schedule.target_loss if by_loss else None,
+        "final_accuracy": trained.final_accuracy,
+        "target_accuracy": schedule.target_accuracy,
         "updates": trained.updates,
         "epochs": round(trained.epochs, 3),
         "seconds": round(trained.seconds, 1),
