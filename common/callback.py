@@ -16,7 +16,7 @@ What the callback does, and why so:
   says; parameter groups keep their ratios. `state.log_history` shows the rate used.
 * Full pass: eval mode, sequential, over the training data and with its collate function, weighted
   by the number of labels that count, without touching the order or the random numbers of training.
-  It gives the accuracy too, for `target_accuracy`; when one is due is read off the logged loss then.
+  It gives the accuracy too; for `target_accuracy` the logged loss tells when a pass is due.
 * Restore: parameters and optimizer state from a copy in CPU memory, taken while all is well.
 
 The run ends at the target or with the Trainer's `max_steps`; `callback.scheduler.outcome` and
