@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from common.across_samples import measure_across, sampled_conditions
 from common.checkpoint import Checkpoints
 from common.conditions import methods_json
 from common.config import RunConfig, TrainConfig, check_ranges
@@ -107,13 +108,18 @@ def run_experiment(
         report=show,
         notify=progress.note,
     )
+    samples = config.measure.samples_per_prompt
     stages = Stages(folder.checkpoints / "stages", folder.manifest.claim)
     measured: dict[Stage, dict[str, Any]] = {}
 
     def measure(stage: Stage, update: int, head: LogitsHead) -> None:
         def measure_now() -> dict[str, Any]:
             probed = evaluator.probe(head)
-            return {**probed, "continuations": evaluator.continuations(head.model, stage)}
+            told = {**probed, "continuations": evaluator.continuations(head.model, stage)}
+            if samples:
+                asked = {"prompts": config.measure.sample_prompts, "samples": samples}
+                told["across_samples"] = measure_across(evaluator, head.model, stage, **asked)
+            return told
 
         def measure_or_share() -> dict[str, Any]:
             folder = config.measure.share_original
@@ -165,7 +171,14 @@ def run_experiment(
         probe={stage: one["probe"] for stage, one in measured.items()},
         conditions=evaluator.metrics(generated),
         by_position={stage: one["by_position"] for stage, one in measured.items()},
-        methods=methods_json(evaluator.conditions),
+        methods=methods_json(
+            [*evaluator.conditions, *(sampled_conditions(evaluator.conditions) if samples else [])]
+        ),
+        across_samples={
+            name: values
+            for one in measured.values()
+            for name, values in one.get("across_samples", {}).items()
+        },
         provenance=provenance(config.seed, command),
     )
     folder.write_samples(evaluator.samples(generated))
