@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.options import require
-from common.schedule_options import ScheduleOptions
+from common.schedule_options import Auto, ScheduleOptions
 from common.values import SEED_RANGE, seed_fits
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -20,8 +20,9 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 class ScheduleConfig(ScheduleOptions):
     """When the rate falls and when the run ends (losses in nats per token)."""
 
-    learning_rate: float = 1.2e-3
-    """Rate of the descent, for the embedded model. Billions of parameters want about 1e-6."""
+    learning_rate: float | Auto = 1.2e-3
+    """Rate of the descent, for the embedded model. Billions of parameters want about 1e-6. auto: a
+    range test of a few dozen updates finds it before training."""
     max_epochs: float = 60.0
     """Budget in passes over the training set."""
     fixed_epochs: float | None = None

@@ -52,6 +52,10 @@ class LinearDecay:
         return self.learning_rate * left / max(self.updates - self.warmup_updates, 1)
 
     @property
+    def wants_rate(self) -> bool:
+        return False
+
+    @property
     def phase(self) -> str:
         return "warm-up" if self._done < self.warmup_updates else "decay"
 
@@ -95,6 +99,9 @@ class LinearDecay:
         if self._done >= self.updates:
             self._outcome = "budget_exhausted"
         return Action.STOP if self._outcome else Action.CONTINUE
+
+    def start_at(self, learning_rate: float, why: str) -> None:
+        raise AssertionError("never asked for")
 
     def full_pass(self, loss: float, accuracy: float) -> Action:
         raise AssertionError("never asked for")

@@ -167,7 +167,10 @@ def run_experiment(
     trainable = sum(p.numel() for p in parameters.values())
     metrics = make_metrics(
         domain=domain.name,
-        training=_training_record(trained, config, train_NT, trainable, started),
+        training={
+            **_training_record(trained, config, train_NT, trainable, started),
+            "learning_rate": schedule.learning_rate,
+        },
         probe={stage: one["probe"] for stage, one in measured.items()},
         conditions=evaluator.metrics(generated),
         by_position={stage: one["by_position"] for stage, one in measured.items()},
@@ -270,7 +273,7 @@ def _train(
             heldout_NT=_spread(domain.sequences("heldout"), config.measure.validation_sequences),
             first_target=domain.first_target,
             schedule=schedule,
-            optimizer=make_optimizer(head.model, options, config.schedule.learning_rate),
+            optimizer=make_optimizer(head.model, options, 0.0),  # the loop sets every rate
             compute=compute,
             checkpoints=checkpoints,
             history=history,

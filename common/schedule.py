@@ -46,7 +46,7 @@ from common.errors import UserError
 from common.goal import Goal
 from common.loss_curve import LossCurve
 from common.rate_policy import RatePolicy, RateState
-from common.schedule_options import ScheduleOptions, check_budget
+from common.schedule_options import Auto, ScheduleOptions, check_budget
 
 DEFAULTS = ScheduleOptions()
 
@@ -71,6 +71,8 @@ class _Progress:
     outcome: str | None = None
     message: str = ""
     closing: str | None = None  # the outcome to end with unless the last full pass is at the target
+    found_rate: float | None = None
+    """By the range test, where the learning rate is "auto"."""
     curve: LossCurve = field(default_factory=LossCurve)
     wrong: LossCurve = field(default_factory=LossCurve)
     """Share of wrong tokens; only where the target is an accuracy."""
@@ -90,7 +92,7 @@ class LossToZero:
 
     Args:
         options: when the rate falls and when the run ends.
-        learning_rate: rate of the descent.
+        learning_rate: rate of the descent; "auto": `start_at` tells it before the first update.
         max_updates: budget in optimizer updates, in either mode.
         updates_per_epoch: updates in one pass over the training set; a full pass costs about a
             third of these, so it is asked for at most twice an epoch unless `pass_every` is set.
@@ -103,21 +105,34 @@ class LossToZero:
         self,
         options: ScheduleOptions = DEFAULTS,
         *,
-        learning_rate: float,
+        learning_rate: float | Auto,
         max_updates: int,
         updates_per_epoch: float,
     ) -> None:
         options.check()
         check_budget(options, learning_rate=learning_rate, max_updates=max_updates)
-        self.options, self.learning_rate = options, learning_rate
+        self.options, self._given_rate = options, learning_rate
         self._budget = max_updates if options.fixed_updates is None else options.fixed_updates
         self._hold = options.hold if options.mode == "target" else 1
         self._pass_every = options.pass_every or max(round(updates_per_epoch / 2), 1)
         self._goal = Goal(options)
-        self._policy = RatePolicy(options, learning_rate=learning_rate)
+        self._policy = RatePolicy(options)
         self._progress = _Progress()
 
     # What the loop reads.
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate of the descent, given or found."""
+        if self._given_rate != "auto":
+            return self._given_rate
+        assert self._progress.found_rate is not None, "start_at comes first"
+        return self._progress.found_rate
+
+    @property
+    def wants_rate(self) -> bool:
+        """Whether `start_at` has to be called before the first update."""
+        return self._given_rate == "auto" and self._progress.found_rate is None
 
     @property
     def rate(self) -> float:
@@ -188,12 +203,18 @@ class LossToZero:
         return self._progress.expects == "observe" and self._progress.spiking == 0
 
     def drain_events(self) -> list[dict[str, Any]]:
-        """Events since the last call: `{"update", "event", "message"}`, event one of nan, spike,
-        stall, settle, restore, done."""
+        """Events since the last call: `{"update", "event", "message"}`, event one of rate_test,
+        nan, spike, stall, settle, restore, done."""
         events, self._progress.events = self._progress.events, []
         return events
 
     # What the loop tells.
+
+    def start_at(self, learning_rate: float, why: str) -> None:
+        """Take the rate that a test has found (`common.rate_test`), and a sentence about it."""
+        assert self.wants_rate, learning_rate
+        self._progress.found_rate = learning_rate
+        self._event("rate_test", why)
 
     def observe(self, losses: Sequence[float], accuracies: Sequence[float] | None = None) -> Action:
         """Take the mean training losses of the updates since the last call, in order.
@@ -257,7 +278,8 @@ class LossToZero:
     def _decide(self) -> Action:
         if self.options.mode == "target":
             assert self.smoothed_loss is not None
-            for event, message in self._policy.follow(self.smoothed_loss, self.update):
+            followed = self._policy.follow(self.smoothed_loss, self.update, self.learning_rate)
+            for event, message in followed:
                 self._event(event, message)
         if self.updates_left == 0:
             return self._close("budget_exhausted")

@@ -14,6 +14,7 @@ from typing import Literal
 from common.errors import UserError
 
 Mode = Literal["target", "fixed"]
+Auto = Literal["auto"]
 KNEE_OVER_TARGET = 1.4
 
 
@@ -103,14 +104,17 @@ class ScheduleOptions:
         _check("mode", self.mode, self.mode in ("target", "fixed"), '"target" or "fixed"')
 
 
-def check_budget(options: ScheduleOptions, *, learning_rate: float, max_updates: int) -> None:
+def check_budget(
+    options: ScheduleOptions, *, learning_rate: float | Auto, max_updates: int
+) -> None:
     """Refuse what fits neither the budget nor the mode.
 
     Raises:
         UserError: names the option as schedule.NAME.
     """
     _check("max_updates", max_updates, max_updates >= 1, "at least 1")
-    _check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "a positive number")
+    fits = learning_rate == "auto" or 0 < learning_rate < math.inf
+    _check("learning_rate", learning_rate, fits, "a positive number or auto")
     fixed = options.fixed_updates
     if options.mode == "target":
         _check("fixed_updates", fixed, fixed is None, "unset in target mode")

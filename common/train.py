@@ -17,12 +17,13 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from common import rate_test
 from common.checkpoint import Checkpoints
 from common.data_order import DataOrder, batched
 from common.device import Compute, refuse_several_processes
@@ -182,6 +183,8 @@ class TrainingLoop:
             self._resume()
         else:
             self.forget_after(-1)  # of a run that was killed before its first checkpoint
+            if self.schedule.wants_rate:
+                self._find_rate()
             self._validate()
             self._save()
         self._window = _Window()
@@ -204,13 +207,18 @@ class TrainingLoop:
         return update % self.log_every == 0 or pending >= self.schedule.updates_left
 
     def _train_one_update(self) -> None:
-        """The update: batch, forward, backward, clip, step. No device sync in here."""
+        """The next update, at the schedule's rate."""
+        rate = self.schedule.rate_in(len(self._window.losses))
+        probed = self.stats and self._ends_window(self.update + 1)
+        self._update_on(self.order.rows(self.update), rate, probed=probed)
+        self.update += 1
+
+    def _update_on(self, rows_B: list[int], rate: float, *, probed: bool) -> None:
+        """One update: batch, forward, backward, clip, step. No device sync in here."""
         window = self._window
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate_in(len(window.losses))
+            group["lr"] = rate
 
-        rows_B = self.order.rows(self.update)
-        probed = self.stats and self._ends_window(self.update + 1)
         first = self.first_target
         tokens = len(rows_B) * (self.sequences_NT.shape[1] - first)
         loss_sum, correct = torch.zeros(2, device=self.compute.device).unbind()
@@ -236,7 +244,42 @@ class TrainingLoop:
         self.optimizer.zero_grad(set_to_none=True)
         window.losses.append(loss_sum / tokens)
         window.accuracies.append(correct / tokens)
-        self.update += 1
+
+    def _find_rate(self) -> None:
+        """Make the range test; weights, optimizer and random numbers are as before it.
+
+        It runs before the first checkpoint: a run that is killed in it begins it again, and a
+        resumed one has the rate in its schedule.
+        """
+        weights, optimizer = (
+            copy_weights(self.parameters),
+            copy.deepcopy(self.optimizer.state_dict()),
+        )
+        batches = [self.order.rows(number) for number in range(rate_test.BATCHES)]
+        device = self.compute.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            before = [
+                loss_and_accuracy(
+                    self.head,
+                    self.sequences_NT[rows_B],
+                    self.micro_batch_size,
+                    self.compute,
+                    first_target=self.first_target,
+                )[0]
+                for rows_B in batches
+            ]
+
+            def update(batch: int, rate: float) -> float:
+                self._update_on(batches[batch], rate, probed=False)
+                return self._window.losses[-1].item()
+
+            curve = rate_test.run_rate_test(update, before)
+        load_weights(self.model, weights)
+        self.optimizer.load_state_dict(optimizer)
+        self._window = _Window()
+        self.history({"kind": "rate_test", "update": 0, **asdict(curve)})
+        self.schedule.start_at(*rate_test.choose_rate(curve))
+        self._write_events()
 
     def _meet_schedule(self, *, save: bool) -> None:
         """Log, let the schedule hear the losses and do what it says."""
