@@ -405,11 +405,12 @@ def test_divergence_is_reported_with_everything_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = common.experiment.TrainingLoop._log
-    monkeypatch.setattr(
-        common.experiment.TrainingLoop,
-        "_log",
-        lambda self: [float("nan")] * len(real(self)) if self.update > 8 else real(self),
-    )
+
+    def log(self: Any) -> tuple[list[float], list[float]]:
+        losses, accuracies = real(self)
+        return [float("nan")] * len(losses) if self.update > 8 else losses, accuracies
+
+    monkeypatch.setattr(common.experiment.TrainingLoop, "_log", log)
     metrics = run(tmp_path / "run")
     validate(metrics)
     assert metrics["training"]["outcome"] == "diverged"
@@ -542,6 +543,20 @@ def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
     if changed == "samples":
         measure = replace(measure, samples_per_prompt=3)
     assert key(domain, measure) != key(Walks()) == key(Walks())
+
+
+def test_a_run_finds_its_rate_and_tells_it(tmp_path: Path) -> None:
+    schedule = replace(CONFIG.schedule, learning_rate="auto", max_epochs=3)
+    metrics = run(tmp_path / "a", replace(CONFIG, schedule=schedule))
+    validate(metrics)
+    rate = metrics["training"]["learning_rate"]
+    assert 1e-4 < rate < 3e-2
+    (told,) = [r for r in read_jsonl(tmp_path / "a" / "history.jsonl") if r["kind"] == "rate_test"]
+    assert told["update"] == 0 and rate in told["learning_rates"]
+    page = (tmp_path / "a" / "report.html").read_text()
+    (chart,) = (svg for svg in page.split("<svg")[1:] if "Learning-rate test" in svg)
+    assert f">chosen {rate:.2g}<" in chart
+    assert f"learning rate {rate:.3g}: the lowest" in page
 
 
 def test_schedule_of_a_run_in_passes() -> None:
