@@ -1,4 +1,4 @@
-"""The rule of the range test on synthetic curves, and the test itself on models small and broken."""
+"""The rule of the range test on synthetic curves, and the test on simulated models."""
 
 from __future__ import annotations
 
