@@ -34,8 +34,9 @@ class Sampled(Walks):
 
 
 def evaluator(max_batch: int | None = None, seed: int = 0) -> Evaluator:
+    domain: Any = Sampled()
     return Evaluator(
-        domain=Sampled(),
+        domain=domain,
         blocker_match=4,
         probe_batch=4,
         max_batch=max_batch,
