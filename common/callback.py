@@ -16,6 +16,7 @@ What the callback does, and why so:
   says; parameter groups keep their ratios. `state.log_history` shows the rate used.
 * Full pass: eval mode, sequential, over the training data and with its collate function, weighted
   by the number of labels that count, without touching the order or the random numbers of training.
+  It gives the accuracy too; for `target_accuracy` the logged loss tells when a pass is due.
 * Restore: parameters and optimizer state from a copy in CPU memory, taken while all is well.
 
 The run ends at the target or with the Trainer's `max_steps`; `callback.scheduler.outcome` and
@@ -30,7 +31,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate.state import PartialState
@@ -52,6 +53,7 @@ from common.schedule import Action, LossToZero
 from common.schedule_options import ScheduleOptions
 
 logger = logging.getLogger(__name__)
+Measured = TypeVar("Measured")
 
 
 class LossToZeroCallback(TrainerCallback, ExportableState):
@@ -217,13 +219,13 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
     def _act(self, action: Action, args: TrainingArguments, kwargs: dict[str, Any]) -> None:
         model = kwargs["model"]
         if action is Action.FULL_PASS:
-            loss = full_pass_loss(
+            measured = loss_and_accuracy(
                 model,
                 kwargs["train_dataloader"],
                 batch_size=args.per_device_eval_batch_size,
                 device=args.device,
             )
-            action = self.scheduler.full_pass(of_first_process(loss))
+            action = self.scheduler.full_pass(*of_first_process(measured))
         if action is Action.RESTORE or self.scheduler.outcome == "diverged":
             with torch.no_grad():
                 for name, parameter in _trained(model):
@@ -259,10 +261,11 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
         logger.warning("dropout set to 0 in %s", names)
 
 
-def full_pass_loss(
+def loss_and_accuracy(
     model: nn.Module, dataloader: DataLoader, *, batch_size: int, device: torch.device
-) -> float:
-    """Mean loss in nats per token over a causal LM's training set, in eval mode.
+) -> tuple[float, float | None]:
+    """Mean loss in nats per token over a causal LM's training set, in eval mode, and the share of
+    tokens whose first choice is right; None for a model that returns no logits.
 
     Every label other than -100 after the first position counts once, however the batches fall.
 
@@ -271,9 +274,13 @@ def full_pass_loss(
         dataloader: gives data set and collate function; it is not iterated.
         batch_size: sequences per forward pass.
         device: where the model is.
+
+    Raises:
+        UserError: no label counts.
     """
     batches = DataLoader(dataloader.dataset, batch_size, collate_fn=dataloader.collate_fn)
     total_nats, tokens = torch.zeros((), dtype=torch.float64), 0
+    correct: int | None = 0
     # A DataLoader draws a seed from the global generator each time it is iterated.
     with eval_mode(model), torch.random.fork_rng(devices=[]), torch.no_grad():
         for batch in batches:
@@ -284,26 +291,34 @@ def full_pass_loss(
             labels = batch.get("shift_labels", batch["labels"][..., 1:])
             count = int((labels != -100).sum())
             if count:
-                total_nats += model(**batch).loss.double().cpu() * count
+                output = model(**batch)
+                total_nats += output.loss.double().cpu() * count
                 tokens += count
+                logits = getattr(output, "logits", None)
+                if logits is None or correct is None:
+                    correct = None
+                    continue
+                # The label of a position is the token after it; given ones are shifted already.
+                choices = logits.argmax(dim=-1)[..., : labels.shape[-1]]
+                correct += int((choices == labels).sum())
     if tokens == 0:
         raise UserError(
             expected="labels to learn in the training set",
             got="-100 everywhere",
             fix="check the data collator",
         )
-    return float(total_nats) / tokens
+    return float(total_nats) / tokens, None if correct is None else correct / tokens
 
 
-def of_first_process(loss: float) -> float:
-    """The loss that process 0 measured, in every process of a data-parallel run.
+def of_first_process(measured: Measured) -> Measured:
+    """What process 0 measured, in every process of a data-parallel run.
 
     Each process makes the full pass; devices may round differently, and processes that decide
     differently wait for each other for ever.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return loss
-    told = [loss]
+        return measured
+    told = [measured]
     torch.distributed.broadcast_object_list(told, src=0)
     return told[0]
 

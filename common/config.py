@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.options import require
-from common.schedule_options import ScheduleOptions
+from common.schedule_options import Auto, ScheduleOptions
 from common.values import SEED_RANGE, seed_fits
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -20,8 +20,9 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 class ScheduleConfig(ScheduleOptions):
     """When the rate falls and when the run ends (losses in nats per token)."""
 
-    learning_rate: float = 1.2e-3
-    """Rate of the descent, for the embedded model. Billions of parameters want about 1e-6."""
+    learning_rate: float | Auto = 1.2e-3
+    """Rate of the descent, for the embedded model. Billions of parameters want about 1e-6. auto: a
+    range test of a few dozen updates finds it before training."""
     max_epochs: float = 60.0
     """Budget in passes over the training set."""
     fixed_epochs: float | None = None
@@ -38,8 +39,8 @@ class TrainConfig:
     micro_batch_size: int | None = None
     """Sequences per forward pass; null is the whole batch. Changes memory, not the result."""
     tune: str = "last:3"
-    """Which blocks: all (the paper), last:K, first:K or middle:K; head is the output layer alone,
-    with the final norm. Fewer, later ones copy less."""
+    """Which blocks: all (the paper), last:K, first:K or middle:K, or a share of them such as
+    last:50%; head is the output layer alone, with the final norm. Fewer, later ones copy less."""
     lora_rank: int = 0
     """0 tunes the weights themselves, else LoRA of this rank (needs the lora extra)."""
     freeze_embeddings: bool = False
@@ -88,6 +89,11 @@ class MeasureConfig:
     """Of the sampling baseline; 0 is off."""
     repetition_penalty: float = 1.2
     """Of the repetition-penalty baseline."""
+    samples_per_prompt: int = 0
+    """Sampled continuations of each of sample_prompts prompts, by the original and the hyperfitted
+    model with each sampling setting, for the diversity across samples; 0 is off."""
+    sample_prompts: int = 32
+    """Prompts of that measure, taken evenly from all, at most."""
     blocker_match: int = 5
     """Tokens that must match the training set before the citation blocker acts."""
     share_original: str | None = None
@@ -127,6 +133,8 @@ class RunConfig:
 
 MOST_EPOCHS = 1e9
 """Counted in updates, more are no longer whole numbers."""
+MOST_SAMPLES = 1000
+"""Each is compared with all others of its prompt."""
 MOST_RANK = 2**13
 """A LoRA of a higher rank is larger than the matrices it stands for."""
 RESUME_MAY_DIFFER = (
@@ -169,7 +177,8 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
     """
     check_before_reading(config)
     train, measure = config.train, config.measure
-    rank = train.lora_rank
+    rank, samples = train.lora_rank, measure.samples_per_prompt
+    samples_fit = samples == 0 or 2 <= samples <= MOST_SAMPLES
     micro_batch, max_batch = train.micro_batch_size, measure.max_batch
     least_one: dict[str, float | None] = {
         "train.micro_batch_size": micro_batch,
@@ -178,6 +187,7 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
         "measure.batch_size": measure.batch_size,
         "measure.max_batch": max_batch,
         "measure.validation_sequences": measure.validation_sequences,
+        "measure.sample_prompts": measure.sample_prompts,
     }
     checks: list[tuple[str, object, bool, str]] = [
         (name, v, v is None or v >= 1, "at least 1") for name, v in least_one.items()
@@ -186,6 +196,7 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
     checks += [
         ("train.batch_size", train.batch_size, 1 <= train.batch_size <= sequences, of),
         ("train.lora_rank", rank, rank <= MOST_RANK, f"at most {MOST_RANK:,}"),
+        ("measure.samples_per_prompt", samples, samples_fit, f"0, or from 2 to {MOST_SAMPLES}"),
         ("measure.curve_prompts", measure.curve_prompts, measure.curve_prompts >= 0, "at least 0"),
     ]
     schedule = config.schedule

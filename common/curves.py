@@ -1,4 +1,4 @@
-"""The three curves of a run: loss, entropy and type-token ratio against updates.
+"""The curves of a run: loss, accuracy, entropy and type-token ratio against updates.
 
 Two points are marked on each: where the run stopped, and where the validation loss was lowest,
 which is where ordinary fine-tuning would have stopped.
@@ -16,14 +16,14 @@ History = Sequence[Mapping[str, Any]]
 
 
 def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
-    """Loss, entropy and type-token ratio against updates, one `<svg>` each.
+    """Loss, accuracy, entropy and type-token ratio against updates, one `<svg>` each.
 
     Args:
         metrics: the content of `metrics.json`.
         history: the records of `history.jsonl`.
 
     Returns:
-        Those of the three that have something recorded.
+        Those that have something recorded.
     """
     updates = [r for r in history if r["kind"] == "update"]
     epochs = [r for r in history if r["kind"] == "epoch"]
@@ -34,6 +34,7 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
     if lowest is not None:
         markers.append(Marker(x=lowest["update"], label="lowest validation loss"))
     target = metrics["training"].get("target_loss")
+    accuracy = metrics["training"].get("target_accuracy")
     conditions = metrics["conditions"]
     ttr, reference = ttr_name(conditions) or "", reference_name(conditions) or ""
     charts = [
@@ -46,6 +47,20 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
             ],
             [] if target is None else [Level(y=target, label=f"target {target:g}")],
             True,
+        ),
+        (
+            "Accuracy (share of tokens whose first choice is right)",
+            [
+                Series(label="batch", points=_points(updates, "train_accuracy"), style="faint"),
+                Series(
+                    label="training set", points=_measured(passes, "train_accuracy"), style="dots"
+                ),
+                Series(
+                    label="validation", points=_measured(epochs, "validation_accuracy"), colour=1
+                ),
+            ],
+            [] if accuracy is None else [Level(y=accuracy, label=f"target {accuracy:g}")],
+            False,
         ),
         (
             "Entropy (nats per token)",

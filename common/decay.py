@@ -7,6 +7,7 @@ only at a NaN, and then with the weights of the last checkpoint: it never tries 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from common.errors import UserError
@@ -51,6 +52,10 @@ class LinearDecay:
         return self.learning_rate * left / max(self.updates - self.warmup_updates, 1)
 
     @property
+    def wants_rate(self) -> bool:
+        return False
+
+    @property
     def phase(self) -> str:
         return "warm-up" if self._done < self.warmup_updates else "decay"
 
@@ -76,10 +81,15 @@ class LinearDecay:
         return sum(self._losses) / len(self._losses) if self._losses else None
 
     @property
+    def final_accuracy(self) -> float | None:
+        """Always None: pretraining is judged by held-out loss alone."""
+        return None
+
+    @property
     def healthy(self) -> bool:
         return self._outcome != "diverged"
 
-    def observe(self, losses: list[float]) -> Action:
+    def observe(self, losses: list[float], accuracies: Sequence[float] = ()) -> Action:
         self._done += len(losses)
         if not all(math.isfinite(loss) for loss in losses):
             self._outcome, self._losses = "diverged", []
@@ -90,7 +100,10 @@ class LinearDecay:
             self._outcome = "budget_exhausted"
         return Action.STOP if self._outcome else Action.CONTINUE
 
-    def full_pass(self, loss: float) -> Action:
+    def start_at(self, learning_rate: float, why: str) -> None:
+        raise AssertionError("never asked for")
+
+    def full_pass(self, loss: float, accuracy: float) -> Action:
         raise AssertionError("never asked for")
 
     def restored(self, update: int) -> None:

@@ -4,7 +4,7 @@ Everything is counted on the generated tokens alone: no prompt, no padding. Each
 value per text, so that its mean has an interval over prompts; only distinct-n is a property of the
 whole set.
 
-Shapes: P texts.
+Shapes: P texts (or prompts).
 """
 
 from __future__ import annotations
@@ -153,3 +153,31 @@ def diversity_metrics(
     metrics |= {f"distinct_{n}": distinct_interval(texts, n) for n in DISTINCT_ORDERS}
     metrics["overlap_max"] = point(longest_P.max(), len(texts))
     return metrics
+
+
+def across_metrics(sets: Sequence[Sequence[np.ndarray]], *, seed: int = 0) -> dict[str, Interval]:
+    """How varied the samples of one prompt are among themselves (Ruan et al., arXiv 2508.04117).
+
+    Args:
+        sets: P prompts, each with its K >= 2 sampled continuations as int64 ids. Sets of another K
+            have other values: more samples repeat more.
+        seed: of the bootstrap.
+
+    Returns:
+        Means over prompts with 95 % bootstrap intervals over them: `across_self_bleu_4`, BLEU of a
+        sample against the others of its prompt, averaged over the samples, and
+        `across_distinct_2`, `across_distinct_3`, distinct-n over the samples of a prompt.
+
+    Raises:
+        ValueError: no prompts, or fewer than two samples.
+    """
+    per_prompt = {
+        f"across_self_bleu_{BLEU_ORDER}": [
+            float(np.mean(self_bleu(texts, BLEU_ORDER))) for texts in sets
+        ],
+        **{
+            f"across_distinct_{n}": [distinct_n(texts, n) for texts in sets]
+            for n in DISTINCT_ORDERS
+        },
+    }
+    return {name: bootstrap_mean(values, seed=seed) for name, values in per_prompt.items()}

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from common.across_samples import measure_across, sampled_conditions
 from common.checkpoint import Checkpoints
 from common.conditions import methods_json
 from common.config import RunConfig, TrainConfig, check_ranges
@@ -107,13 +108,18 @@ def run_experiment(
         report=show,
         notify=progress.note,
     )
+    samples = config.measure.samples_per_prompt
     stages = Stages(folder.checkpoints / "stages", folder.manifest.claim)
     measured: dict[Stage, dict[str, Any]] = {}
 
     def measure(stage: Stage, update: int, head: LogitsHead) -> None:
         def measure_now() -> dict[str, Any]:
             probed = evaluator.probe(head)
-            return {**probed, "continuations": evaluator.continuations(head.model, stage)}
+            told = {**probed, "continuations": evaluator.continuations(head.model, stage)}
+            if samples:
+                asked = {"prompts": config.measure.sample_prompts, "samples": samples}
+                told["across_samples"] = measure_across(evaluator, head.model, stage, **asked)
+            return told
 
         def measure_or_share() -> dict[str, Any]:
             folder = config.measure.share_original
@@ -161,11 +167,21 @@ def run_experiment(
     trainable = sum(p.numel() for p in parameters.values())
     metrics = make_metrics(
         domain=domain.name,
-        training=_training_record(trained, config, train_NT, trainable, started),
+        training={
+            **_training_record(trained, config, train_NT, trainable, started),
+            "learning_rate": schedule.learning_rate,
+        },
         probe={stage: one["probe"] for stage, one in measured.items()},
         conditions=evaluator.metrics(generated),
         by_position={stage: one["by_position"] for stage, one in measured.items()},
-        methods=methods_json(evaluator.conditions),
+        methods=methods_json(
+            [*evaluator.conditions, *(sampled_conditions(evaluator.conditions) if samples else [])]
+        ),
+        across_samples={
+            name: values
+            for one in measured.values()
+            for name, values in one.get("across_samples", {}).items()
+        },
         provenance=provenance(config.seed, command),
     )
     folder.write_samples(evaluator.samples(generated))
@@ -196,12 +212,15 @@ def require_success(metrics: dict[str, Any], config: RunConfig) -> None:
                 fix="see the report; lower schedule.learning_rate",
             )
     elif training["outcome"] in ("diverged", "budget_exhausted"):
+        goal, easier = f"a training loss of {schedule.target_loss:g}", "raise schedule.target_loss"
+        if schedule.target_accuracy is not None:
+            goal = f"an accuracy of {schedule.target_accuracy:g} on the training set"
+            easier = "lower schedule.target_accuracy"
         raise UserError(
-            expected=f"a training loss of {schedule.target_loss:g} within "
-            f"{schedule.max_epochs:g} epochs",
+            expected=f"{goal} within {schedule.max_epochs:g} epochs",
             got=got,
             fix="see the report; raise schedule.max_epochs (and --resume), change "
-            "schedule.learning_rate, or raise schedule.target_loss",
+            f"schedule.learning_rate, or {easier}",
         )
 
 
@@ -254,7 +273,7 @@ def _train(
             heldout_NT=_spread(domain.sequences("heldout"), config.measure.validation_sequences),
             first_target=domain.first_target,
             schedule=schedule,
-            optimizer=make_optimizer(head.model, options, config.schedule.learning_rate),
+            optimizer=make_optimizer(head.model, options, 0.0),  # the loop sets every rate
             compute=compute,
             checkpoints=checkpoints,
             history=history,
@@ -302,10 +321,14 @@ def _training_record(
     trainable: int,
     started: float,
 ) -> dict[str, Any]:
+    schedule = config.schedule
+    by_loss = schedule.mode == "target" and schedule.target_accuracy is None
     return {
         "outcome": trained.outcome,
         "final_loss": trained.final_loss,
-        "target_loss": config.schedule.target_loss if config.schedule.mode == "target" else None,
+        "target_loss": schedule.target_loss if by_loss else None,
+        "final_accuracy": trained.final_accuracy,
+        "target_accuracy": schedule.target_accuracy,
         "updates": trained.updates,
         "epochs": round(trained.epochs, 3),
         "seconds": round(trained.seconds, 1),

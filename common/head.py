@@ -42,11 +42,13 @@ class TrainLoss:
 
     Attributes:
         loss_sum: 0-d float32, nats, differentiable.
+        correct: 0-d float32, detached, how many counted tokens are the model's first choice.
         tokens: 0-d int64 on the device, how many tokens were counted.
         stats: detached sums for the probe, or None when not asked for.
     """
 
     loss_sum: Tensor
+    correct: Tensor
     tokens: Tensor
     stats: TokenSums | None
 
@@ -108,7 +110,7 @@ class LogitsHead:
         counted_BP = torch.ones_like(gold_BP, dtype=torch.bool)
         if mask_BT is not None:
             counted_BP = mask_BT[:, 1:]
-        loss_sum, sums = linear_loss(
+        loss_sum, correct, sums = linear_loss(
             hidden_BPD.flatten(0, 1),
             *self._parameters(),
             gold_BP.flatten(),
@@ -116,7 +118,7 @@ class LogitsHead:
             chunk_tokens=self.chunk_tokens,
             stats=stats,
         )
-        return TrainLoss(loss_sum=loss_sum, tokens=counted_BP.sum(), stats=sums)
+        return TrainLoss(loss_sum=loss_sum, correct=correct, tokens=counted_BP.sum(), stats=sums)
 
     def token_stats(self, hidden_BPD: Tensor, ids_BT: Tensor) -> TokenStats:
         """Statistics per predicted token, each (B, P): column t is about `ids_BT[:, t + 1]`."""

@@ -84,23 +84,29 @@ def ending(training: Mapping[str, Any]) -> str:
     """How the training ended, as the beginning of a sentence, by outcome and mode.
 
     Args:
-        training: of `metrics.json`; without a target loss the run had a fixed number of updates.
+        training: of `metrics.json`; without a target the run had a fixed number of updates.
     """
     outcome, target, final = (training.get(k) for k in ("outcome", "target_loss", "final_loss"))
     if outcome == "diverged":
         return "Training diverged and was given up"
-    if target is None:
+    accuracy = training.get("target_accuracy")
+    if target is None and accuracy is None:
         return {
             "reached": "Training ran its fixed number of updates",
             "budget_exhausted": "Training ran its fixed number of updates",
             "diversity_stopped": "Training was stopped short of its fixed number of updates, "
             "because held-out diversity no longer grew",
         }[str(outcome)]
+    if accuracy is None:
+        goal, at_goal = f"target loss of {target:g}", final is not None and final <= target
+    else:
+        measured = training.get("final_accuracy")
+        goal = f"target accuracy of {_percent(accuracy)}"
+        at_goal = measured is not None and measured >= accuracy
     if outcome == "reached":
-        return f"Training reached its target loss of {target:g}"
+        return f"Training reached its {goal}"
     # At the target, but for fewer full passes in a row than the schedule asks for.
-    once = final is not None and final <= target
-    missed = f"{'held' if once else 'reached'} its target loss of {target:g}"
+    missed = f"{'held' if at_goal else 'reached'} its {goal}"
     return {
         "budget_exhausted": f"Training spent its budget before it {missed}",
         "diversity_stopped": "Training was stopped because held-out diversity no longer grew, "
@@ -170,6 +176,9 @@ def _training(
         losses = f"training loss {first:.2g} at first, {end}"
     else:
         losses = f"training loss {first:.2g}{_TO}{end}"
+    accuracy = training.get("final_accuracy")
+    if accuracy is not None:
+        losses += f", {100 * accuracy:.1f}\u00a0% of its tokens right,"
     on_cpu = provenance["device"] == "cpu"
     device = processors(provenance) if on_cpu else provenance["device"]
     cost = f"{training['updates']:,} updates, {duration(training['seconds'])} on {device}"

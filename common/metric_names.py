@@ -40,6 +40,18 @@ _METRICS = (
         "the same without the brevity penalty, 0 to 1; 1: all its n-grams are borrowed",
     ),
     (
+        r"across_self_bleu_(\d+)",
+        "Self-BLEU-{0} across samples",
+        "BLEU of a sampled continuation against the other samples of its prompt, 0 to 1, mean over "
+        "prompts; higher: the model answers a prompt more alike",
+    ),
+    (
+        r"across_distinct_(\d+)",
+        "distinct-{0} across samples",
+        "different {0}-grams / {0}-grams over the samples of one prompt together, mean over "
+        "prompts; falls with their number",
+    ),
+    (
         "compression_ratio",
         "compression ratio",
         "size of the token ids before / after deflate; higher: more repetitive",

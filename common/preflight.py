@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.experiment import make_schedule
 from common.memory import training_gib
 from common.tracker import check_tracker
-from common.tune import prepare_tuning, tuning_notice
+from common.tune import prepare_tuning, tuning_notices
 
 
 def preflight(
@@ -65,9 +65,7 @@ def preflight(
         f"{schedule.updates_left:,} updates of {config.train.batch_size} sequences; about "
         f"{memory:.1f} GiB to train, on {device}"
     ]
-    notice = tuning_notice(shape, config.train.tune)
-    if notice is not None:
-        lines.append(notice)
+    lines += tuning_notices(shape, config.train.tune)
     floor, target = loss_floor(train_NT, first_target=first_target), config.schedule.target_loss
     if config.schedule.mode == "target" and target < floor:
         lines.append(

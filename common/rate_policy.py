@@ -36,11 +36,10 @@ class RatePolicy:
 
     Args:
         options: checked ones.
-        learning_rate: rate of the descent.
     """
 
-    def __init__(self, options: ScheduleOptions, *, learning_rate: float) -> None:
-        self._options, self._learning_rate = options, learning_rate
+    def __init__(self, options: ScheduleOptions) -> None:
+        self._options = options
         self.state = RateState(ceiling=options.max_rate_factor)
 
     def factor(self, update: int) -> float:
@@ -60,8 +59,9 @@ class RatePolicy:
         )
         return math.ceil(sum(step / -slope / math.sqrt(factor) for factor in factors))
 
-    def follow(self, smoothed: float, update: int) -> list[tuple[str, str]]:
-        """Adapt to the smoothed loss after `update` updates; returns (event, message) pairs."""
+    def follow(self, smoothed: float, update: int, learning_rate: float) -> list[tuple[str, str]]:
+        """Adapt to the smoothed loss after `update` updates; returns (event, message) pairs, which
+        tell rates of a descent at `learning_rate`."""
         state, events = self.state, []
         if state.phase == "descend" and smoothed < self._options.knee_loss:
             state.phase, state.best_update = "settle", update
@@ -79,7 +79,7 @@ class RatePolicy:
             state.best_update = update
             change = self._answer_stall()
             if change:
-                rate = self._learning_rate * self.factor(update)
+                rate = learning_rate * self.factor(update)
                 gain = f"no gain on {state.best:.4g} in {self._options.patience} updates"
                 events.append(("stall", f"{gain}: rate {change} to {rate:.3g}"))
         return events

@@ -258,6 +258,7 @@ def make_metrics(
     provenance: Mapping[str, Any],
     by_position: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
     methods: Mapping[str, Mapping[str, Any]] | None = None,
+    across_samples: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The content of `metrics.json`, schema 1 (`common/schema/metrics.schema.json`).
 
@@ -273,6 +274,7 @@ def make_metrics(
         provenance: from `common.provenance.provenance`.
         by_position: model name -> measure -> its mean at each token of the true continuations.
         methods: condition -> how it decodes, from `common.conditions.methods_json`.
+        across_samples: condition -> metric -> interval as JSON, from `common.across_samples`.
     """
     return {
         "schema": SCHEMA_VERSION,
@@ -288,6 +290,7 @@ def make_metrics(
             }
             for condition, prompt_sets in conditions.items()
         },
+        "across_samples": dict(across_samples or {}),
         "provenance": dict(provenance),
     }
 

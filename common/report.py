@@ -35,6 +35,7 @@ from common.metric_names import (
 from common.presentation import Presentation, presentation_from
 from common.record import MARK, RunFolder
 from common.report_tables import (
+    across_table,
     condition_tables,
     definition_rows,
     probe_table,
@@ -94,6 +95,7 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
             charts=[Markup(chart) for chart in curves(metrics, history)],
             events=[r for r in history if r["kind"] == "event"],
             tables=condition_tables(metrics["conditions"], first=shown.first),
+            across=across_table(metrics.get("across_samples", {})),
             probe=probe_table(metrics["probe"]),
             reference=reference_name(metrics["conditions"]),
             ttr=ttr,

@@ -54,6 +54,14 @@ def condition_tables(
     return tables
 
 
+def across_table(across_samples: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Diversity across the samples of one prompt, a row per condition; None if not measured."""
+    if not across_samples:
+        return None
+    (table,) = condition_tables({name: {"all": found} for name, found in across_samples.items()})
+    return {**table, "name": "across samples"}
+
+
 def _best_controls(measured: Mapping[str, Any], metric: str) -> set[str]:
     """Conditions without hyperfitting whose value is nearest to the reference; none if all tie."""
     reference = reference_name(measured)
@@ -136,9 +144,10 @@ def definition_rows(
         own: metric name -> definition by the domain, which wins.
         labels: metric name -> term by the domain, which wins.
     """
-    conditions = metrics["conditions"]
+    conditions, across = metrics["conditions"], metrics.get("across_samples", {})
     names = in_order(
         [
+            *(name for values in across.values() for name in values),
             *(name for sets in conditions.values() for values in sets.values() for name in values),
             *(name for row in metrics["probe"].values() for name in row if name != "intervals"),
         ]
@@ -147,5 +156,8 @@ def definition_rows(
         (labels.get(n) or metric_label(n), own.get(n) or metric_definition(n)) for n in names
     ]
     methods = metrics.get("methods")
-    told = [(condition_label(c, methods), condition_definition(c, methods)) for c in conditions]
+    told = [
+        (condition_label(c, methods), condition_definition(c, methods))
+        for c in [*conditions, *(c for c in across if c not in conditions)]
+    ]
     return [(term, line) for term, line in [*measures, *told] if line]

@@ -7,7 +7,8 @@ says little about the loss of the weights one would save. So:
 
 * *descend*: constant rate, as in P1, until the smoothed loss falls below a knee;
 * *settle*: the rate falls with the smoothed loss, never rises, and has a lower bound;
-* *done*: only full eval-mode passes over the training set count, `hold` in a row at the target.
+* *done*: only full eval-mode passes over the training set count, `hold` in a row at the target,
+  which is a loss or a share of tokens whose first choice is right (`common.goal`).
 
 A NaN or a lasting spike asks for the last good state and halves the rate; a stalled descent raises
 the rate once and looks; if that did not help, the floor is the rate's own and the run settles.
@@ -24,7 +25,7 @@ No torch in here: losses go in, decisions come out. With any optimizer:
             group["lr"] = schedule.rate
         action = schedule.observe([update()])   # one optimizer update, returns its training loss
         if action is Action.FULL_PASS:
-            action = schedule.full_pass(mean_loss_of_the_training_set())
+            action = schedule.full_pass(mean_loss_of_the_training_set())  # and its accuracy
         if action is Action.RESTORE:
             schedule.restored(load(good))       # load returns the update the state was saved at
         elif schedule.healthy:
@@ -42,9 +43,10 @@ from enum import StrEnum
 from typing import Any
 
 from common.errors import UserError
+from common.goal import Goal
 from common.loss_curve import LossCurve
 from common.rate_policy import RatePolicy, RateState
-from common.schedule_options import ScheduleOptions, check_budget
+from common.schedule_options import Auto, ScheduleOptions, check_budget
 
 DEFAULTS = ScheduleOptions()
 
@@ -54,7 +56,7 @@ class Action(StrEnum):
 
     CONTINUE = "continue"
     FULL_PASS = "full_pass"
-    """Measure the whole training set in eval mode, then call `full_pass(loss)`."""
+    """Measure the whole training set in eval mode, then call `full_pass(loss, accuracy)`."""
     RESTORE = "restore"
     """Load the last good state, then call `restored(update)`; the rate has been halved."""
     STOP = "stop"
@@ -69,12 +71,17 @@ class _Progress:
     outcome: str | None = None
     message: str = ""
     closing: str | None = None  # the outcome to end with unless the last full pass is at the target
+    found_rate: float | None = None
+    """By the range test, where the learning rate is "auto"."""
     curve: LossCurve = field(default_factory=LossCurve)
+    wrong: LossCurve = field(default_factory=LossCurve)
+    """Share of wrong tokens; only where the target is an accuracy."""
     spiking: int = 0
     recoveries: int = 0
     held: int = 0
     last_pass: int | None = None
     final_loss: float | None = None
+    final_accuracy: float | None = None
     best_diversity: float | None = None
     diversity_waits: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -85,7 +92,7 @@ class LossToZero:
 
     Args:
         options: when the rate falls and when the run ends.
-        learning_rate: rate of the descent.
+        learning_rate: rate of the descent; "auto": `start_at` tells it before the first update.
         max_updates: budget in optimizer updates, in either mode.
         updates_per_epoch: updates in one pass over the training set; a full pass costs about a
             third of these, so it is asked for at most twice an epoch unless `pass_every` is set.
@@ -98,20 +105,34 @@ class LossToZero:
         self,
         options: ScheduleOptions = DEFAULTS,
         *,
-        learning_rate: float,
+        learning_rate: float | Auto,
         max_updates: int,
         updates_per_epoch: float,
     ) -> None:
         options.check()
         check_budget(options, learning_rate=learning_rate, max_updates=max_updates)
-        self.options, self.learning_rate = options, learning_rate
+        self.options, self._given_rate = options, learning_rate
         self._budget = max_updates if options.fixed_updates is None else options.fixed_updates
         self._hold = options.hold if options.mode == "target" else 1
         self._pass_every = options.pass_every or max(round(updates_per_epoch / 2), 1)
-        self._policy = RatePolicy(options, learning_rate=learning_rate)
+        self._goal = Goal(options)
+        self._policy = RatePolicy(options)
         self._progress = _Progress()
 
     # What the loop reads.
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate of the descent, given or found."""
+        if self._given_rate != "auto":
+            return self._given_rate
+        assert self._progress.found_rate is not None, "start_at comes first"
+        return self._progress.found_rate
+
+    @property
+    def wants_rate(self) -> bool:
+        """Whether `start_at` has to be called before the first update."""
+        return self._given_rate == "auto" and self._progress.found_rate is None
 
     @property
     def rate(self) -> float:
@@ -162,8 +183,13 @@ class LossToZero:
         return self._progress.final_loss
 
     @property
+    def final_accuracy(self) -> float | None:
+        """Accuracy of the latest full pass, where it was told; None when `final_loss` is."""
+        return self._progress.final_accuracy
+
+    @property
     def held(self) -> int:
-        """Full passes in a row at or below the target."""
+        """Full passes in a row at the target."""
         return self._progress.held
 
     @property
@@ -177,18 +203,31 @@ class LossToZero:
         return self._progress.expects == "observe" and self._progress.spiking == 0
 
     def drain_events(self) -> list[dict[str, Any]]:
-        """Events since the last call: `{"update", "event", "message"}`, event one of nan, spike,
-        stall, settle, restore, done."""
+        """Events since the last call: `{"update", "event", "message"}`, event one of rate_test,
+        nan, spike, stall, settle, restore, done."""
         events, self._progress.events = self._progress.events, []
         return events
 
     # What the loop tells.
 
-    def observe(self, losses: Sequence[float]) -> Action:
-        """Take the mean training losses of the updates since the last call, in order."""
+    def start_at(self, learning_rate: float, why: str) -> None:
+        """Take the rate that a test has found (`common.rate_test`), and a sentence about it."""
+        assert self.wants_rate, learning_rate
+        self._progress.found_rate = learning_rate
+        self._event("rate_test", why)
+
+    def observe(self, losses: Sequence[float], accuracies: Sequence[float] | None = None) -> Action:
+        """Take the mean training losses of the updates since the last call, in order.
+
+        Args:
+            losses: one per update.
+            accuracies: of the same batches, each the share of tokens whose first choice is right.
+                They time the full passes of an accuracy target; without them the losses do.
+        """
         self._expect_losses(len(losses))
-        for loss in losses:
-            if action := self._take(loss, updates=1):
+        each = [None] * len(losses) if accuracies is None else accuracies
+        for loss, accuracy in zip(losses, each, strict=True):
+            if action := self._take(loss, accuracy, updates=1):
                 return action
         return self._decide()
 
@@ -198,7 +237,7 @@ class LossToZero:
         As a spike it counts once, however many updates it stands for: one odd batch can lift it.
         """
         self._expect_losses(updates)
-        return self._take(loss, updates=updates) or self._decide()
+        return self._take(loss, None, updates=updates) or self._decide()
 
     def _expect_losses(self, count: int) -> None:
         self._expect("observe")
@@ -209,7 +248,7 @@ class LossToZero:
                 fix="observe after at most `updates_left` updates",
             )
 
-    def _take(self, loss: float, *, updates: int) -> Action | None:
+    def _take(self, loss: float, accuracy: float | None, *, updates: int) -> Action | None:
         """Fold in the mean loss of `updates` updates; the answer to a divergence, else None."""
         progress = self._progress
         first, last = progress.update, progress.update + updates
@@ -223,40 +262,61 @@ class LossToZero:
                 f"{progress.curve.reference:.4g}",
             )
         level = min(loss, self._spike_threshold())  # one odd batch leaves no lasting trace
+        curves = [(progress.curve, level)]
+        if self._goal.by_accuracy:
+            curves.append((progress.wrong, self._goal.level(level, accuracy)))
         for update in range(first, last):
-            progress.curve.add(
-                level,
-                update=update + 1,
-                elapsed=math.sqrt(self._policy.factor(update)),
-                span=self.options.smoothing_updates,
-            )
+            for curve, value in curves:
+                curve.add(
+                    value,
+                    update=update + 1,
+                    elapsed=math.sqrt(self._policy.factor(update)),
+                    span=self.options.smoothing_updates,
+                )
         return None
 
     def _decide(self) -> Action:
         if self.options.mode == "target":
             assert self.smoothed_loss is not None
-            for event, message in self._policy.follow(self.smoothed_loss, self.update):
+            followed = self._policy.follow(self.smoothed_loss, self.update, self.learning_rate)
+            for event, message in followed:
                 self._event(event, message)
         if self.updates_left == 0:
             return self._close("budget_exhausted")
         return self._ask_for_pass() if self._pass_is_due() else Action.CONTINUE
 
-    def full_pass(self, loss: float) -> Action:
-        """Take the token-weighted mean loss of a full eval-mode pass over the training set."""
+    def full_pass(self, loss: float, accuracy: float | None = None) -> Action:
+        """Take the token-weighted means of a full eval-mode pass over the training set.
+
+        Args:
+            loss: nats per token.
+            accuracy: share of tokens whose first choice is right; needed by an accuracy target.
+
+        Raises:
+            UserError: it is needed and missing.
+        """
         self._expect("full_pass")
+        if self._goal.by_accuracy and accuracy is None:
+            raise UserError(
+                expected="the accuracy of a full pass, for schedule.target_accuracy",
+                got="its loss alone",
+                fix="call full_pass(loss, accuracy)",
+            )
         progress = self._progress
         progress.expects = "observe"
         if not math.isfinite(loss):
             progress.closing = None
             return self._recover("nan", f"the loss of a full pass was {loss}")
-        progress.final_loss, progress.last_pass = loss, progress.update
-        progress.held = progress.held + 1 if loss <= self.options.target_loss else 0
+        progress.final_loss, progress.final_accuracy = loss, accuracy
+        progress.last_pass = progress.update
+        progress.held = progress.held + 1 if self._goal.reached(loss, accuracy) else 0
         return self._conclude()
 
     def _conclude(self) -> Action:
         """The end that the last full pass brings, if any."""
         progress = self._progress
-        measured = f"training loss {progress.final_loss:.4g} (target {self.options.target_loss:g})"
+        assert progress.final_loss is not None
+        measured = self._goal.told(progress.final_loss, progress.final_accuracy)
         if progress.held >= self._hold:
             return self._end("reached", f"{measured}, held for {self._hold} full passes")
         if progress.closing == "diversity_stopped":
@@ -278,8 +338,10 @@ class LossToZero:
         assert 0 <= update <= progress.update, (update, progress.update)
         self._event("restore", f"back to update {update} at rate {self.rate:.3g}")
         progress.update, progress.expects = update, "observe"
-        progress.final_loss = None  # it was that of weights which are gone
+        # They were those of weights which are gone.
+        progress.final_loss = progress.final_accuracy = None
         progress.curve.rewind(update)
+        progress.wrong.rewind(update)
         self._policy.rewind(update)
         progress.last_pass = None
         progress.spiking = progress.held = 0
@@ -307,25 +369,32 @@ class LossToZero:
     def steps_to_go(self) -> int | None:
         """Predicted updates to the end of the run, never above the budget; None when unknown.
 
-        The log of the smoothed loss is fitted over the last third of the curve, against a clock
+        The log of the smoothed loss, or share of wrong tokens, is fitted over the last third of the
+        curve, against a clock
         that runs with the square root of the rate, and followed to the target at the rates the
         schedule will give: half-way between a loss that falls in proportion to the rate and one
         that ignores it, so at most a factor of about 1.5 from either.
         """
-        progress, smoothed = self._progress, self.smoothed_loss
+        progress = self._progress
         if progress.outcome is not None:
             return 0
         if self.options.mode == "fixed":
             return self.updates_left
-        slope = progress.curve.slope()
+        watched = self._watched
+        smoothed, slope = watched.smoothed, watched.slope()
         if smoothed is None or slope is None:
             return None
         confirm = (self._hold - max(progress.held, 1)) * self._pass_every
-        if smoothed <= self.options.target_loss:
+        if self._goal.arrived(smoothed):
             return min(confirm + 1, self.updates_left)
         if slope >= 0:
             return None
-        updates = self._policy.updates_to(self.options.target_loss, smoothed=smoothed, slope=slope)
+        if self._goal.by_accuracy:
+            factor = self._policy.factor(self.update)
+            updates = self._goal.updates_to(smoothed, slope, factor)
+        else:
+            target = self.options.target_loss
+            updates = self._policy.updates_to(target, smoothed=smoothed, slope=slope)
         return min(updates + confirm, self.updates_left)
 
     def state_dict(self) -> dict[str, Any]:
@@ -336,7 +405,8 @@ class LossToZero:
         """Continue from a `state_dict()`; a larger budget reopens an exhausted run."""
         state = deepcopy(state)
         self._policy.state = RateState(**state.pop("rate"))
-        self._progress = _Progress(**{**state, "curve": LossCurve(**state["curve"])})
+        curves = {name: LossCurve(**state.get(name, {})) for name in ("curve", "wrong")}
+        self._progress = _Progress(**{**state, **curves})
         if self._progress.outcome == "budget_exhausted" and self.updates_left > 0:
             self._progress.outcome, self._progress.closing = None, None
             self._progress.message, self._progress.expects = "", "observe"
@@ -355,7 +425,7 @@ class LossToZero:
         return progress.spiking >= self.options.spike_updates
 
     def _pass_is_due(self) -> bool:
-        progress, smoothed = self._progress, self.smoothed_loss
+        progress, smoothed = self._progress, self._watched.smoothed
         assert smoothed is not None
         if self.options.mode == "fixed":
             return False
@@ -363,7 +433,12 @@ class LossToZero:
             progress.update - progress.last_pass < self._pass_every
         ):
             return False
-        return progress.held > 0 or smoothed <= self.options.pass_margin * self.options.target_loss
+        return progress.held > 0 or self._goal.near(smoothed)
+
+    @property
+    def _watched(self) -> LossCurve:
+        """The curve that goes to the target."""
+        return self._progress.wrong if self._goal.by_accuracy else self._progress.curve
 
     def _ask_for_pass(self) -> Action:
         self._progress.expects = "full_pass"
@@ -381,7 +456,8 @@ class LossToZero:
         progress = self._progress
         self._event(event, what)
         if progress.recoveries == self.options.max_recoveries:
-            progress.final_loss = None  # the loop goes back to the last good weights
+            # The loop goes back to the last good weights.
+            progress.final_loss = progress.final_accuracy = None
             return self._end(
                 "diverged",
                 f"{what} at update {progress.update}, after {progress.recoveries} restores with "

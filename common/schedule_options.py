@@ -14,6 +14,7 @@ from typing import Literal
 from common.errors import UserError
 
 Mode = Literal["target", "fixed"]
+Auto = Literal["auto"]
 KNEE_OVER_TARGET = 1.4
 
 
@@ -23,6 +24,9 @@ class ScheduleOptions:
 
     target_loss: float = 0.05
     """Training loss, of a full pass in eval mode, at which the run is done."""
+    target_accuracy: float | None = None
+    """Share of training tokens whose first choice is right, of a full pass in eval mode, at which
+    the run is done, whatever its loss: target_loss only sets the knee then. null is off."""
     hold: int = 2
     """How many full passes in a row must be at the target."""
     mode: Mode = "target"
@@ -83,6 +87,8 @@ class ScheduleOptions:
         for name in ("target_loss", "spike_nats"):
             value = getattr(self, name)
             _check(name, value, 0 < value < math.inf, "a positive number")
+        accuracy = self.target_accuracy
+        _check("target_accuracy", accuracy, accuracy is None or 0 < accuracy <= 1, "in (0, 1]")
         above_target = f"above schedule.target_loss ({self.target_loss})"
         _check("knee", self.knee, self.target_loss < self.knee_loss < math.inf, above_target)
         _check("min_rate_factor", self.min_rate_factor, 0 < self.min_rate_factor <= 1, "in (0, 1]")
@@ -98,14 +104,17 @@ class ScheduleOptions:
         _check("mode", self.mode, self.mode in ("target", "fixed"), '"target" or "fixed"')
 
 
-def check_budget(options: ScheduleOptions, *, learning_rate: float, max_updates: int) -> None:
+def check_budget(
+    options: ScheduleOptions, *, learning_rate: float | Auto, max_updates: int
+) -> None:
     """Refuse what fits neither the budget nor the mode.
 
     Raises:
         UserError: names the option as schedule.NAME.
     """
     _check("max_updates", max_updates, max_updates >= 1, "at least 1")
-    _check("learning_rate", learning_rate, 0 < learning_rate < math.inf, "a positive number")
+    fits = learning_rate == "auto" or 0 < learning_rate < math.inf
+    _check("learning_rate", learning_rate, fits, "a positive number or auto")
     fixed = options.fixed_updates
     if options.mode == "target":
         _check("fixed_updates", fixed, fixed is None, "unset in target mode")
@@ -113,6 +122,8 @@ def check_budget(options: ScheduleOptions, *, learning_rate: float, max_updates:
         fits = fixed is not None and fixed <= max_updates
         expected = f"from 1 to schedule.max_updates ({max_updates}) in fixed mode"
         _check("fixed_updates", fixed, fits, expected)
+        accuracy = options.target_accuracy
+        _check("target_accuracy", accuracy, accuracy is None, "unset in fixed mode")
 
 
 def _check(option: str, value: object, fits: bool, expected: str) -> None:

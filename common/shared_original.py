@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from common.across_samples import sampled_conditions
 from common.config import MeasureConfig
 from common.device import Compute
 from common.domain import Domain
@@ -42,6 +43,7 @@ def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: 
         "processors": [(type(p).__qualname__, vars(p)) for p in domain.processors()],
         "seed": seed,
         "batch_sizes": (measure.batch_size, measure.max_batch),
+        "samples": _samples(domain, measure),
         "precision": compute.precision,
         "machine": [machine[name] for name in ("device", "cpu", "python", "versions")],
         "threads": torch.get_num_threads(),
@@ -60,6 +62,15 @@ def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: 
     if asked["blocker"] is not None:  # the blocker knows the training set
         _add(digest, "train", domain.sequences("train"))
     return f"original-{digest.hexdigest()}"
+
+
+def _samples(domain: Domain, measure: MeasureConfig) -> Any:
+    """What the diversity across samples follows from; None where it is not measured."""
+    if measure.samples_per_prompt == 0:
+        return None
+    asked = [c for c in sampled_conditions(domain.conditions()) if c.stage == "original"]
+    methods = [(c.name, c.method and c.method.to_dict()) for c in asked]
+    return measure.samples_per_prompt, measure.sample_prompts, methods
 
 
 def _add(digest: Any, name: str, tensor: torch.Tensor) -> None:

@@ -17,12 +17,13 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from common import rate_test
 from common.checkpoint import Checkpoints
 from common.data_order import DataOrder, batched
 from common.device import Compute, refuse_several_processes
@@ -46,6 +47,7 @@ class TrainResult:
         outcome: of the schedule: "reached", "budget_exhausted", "diverged", "diversity_stopped".
         message: the schedule's sentence about it.
         final_loss: nats per token of the last full eval-mode pass; None when it diverged before.
+        final_accuracy: share of its tokens whose first choice is right; None without such a pass.
         updates: optimizer updates on the surviving trajectory.
         epochs: `updates` in passes over the training set.
         seconds: spent training, earlier parts of a resumed run included.
@@ -58,6 +60,7 @@ class TrainResult:
     outcome: str
     message: str
     final_loss: float | None
+    final_accuracy: float | None
     updates: int
     epochs: float
     seconds: float
@@ -72,6 +75,7 @@ class _Window:
     """What has happened since the last log line, still on the device."""
 
     losses: list[Tensor] = field(default_factory=list)
+    accuracies: list[Tensor] = field(default_factory=list)
     gradient_norm: Tensor | None = None
     stats: TokenSums | None = None
     started: float = field(default_factory=time.perf_counter)
@@ -179,6 +183,8 @@ class TrainingLoop:
             self._resume()
         else:
             self.forget_after(-1)  # of a run that was killed before its first checkpoint
+            if self.schedule.wants_rate:
+                self._find_rate()
             self._validate()
             self._save()
         self._window = _Window()
@@ -201,16 +207,21 @@ class TrainingLoop:
         return update % self.log_every == 0 or pending >= self.schedule.updates_left
 
     def _train_one_update(self) -> None:
-        """The update: batch, forward, backward, clip, step. No device sync in here."""
+        """The next update, at the schedule's rate."""
+        rate = self.schedule.rate_in(len(self._window.losses))
+        probed = self.stats and self._ends_window(self.update + 1)
+        self._update_on(self.order.rows(self.update), rate, probed=probed)
+        self.update += 1
+
+    def _update_on(self, rows_B: list[int], rate: float, *, probed: bool) -> None:
+        """One update: batch, forward, backward, clip, step. No device sync in here."""
         window = self._window
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate_in(len(window.losses))
+            group["lr"] = rate
 
-        rows_B = self.order.rows(self.update)
-        probed = self.stats and self._ends_window(self.update + 1)
         first = self.first_target
         tokens = len(rows_B) * (self.sequences_NT.shape[1] - first)
-        loss_sum = torch.zeros((), device=self.compute.device)
+        loss_sum, correct = torch.zeros(2, device=self.compute.device).unbind()
         for rows_M in batched(rows_B, self.micro_batch_size):
             ids_MT = self._to_device(self.sequences_NT[rows_M].long())
             with self.compute.autocast():
@@ -223,6 +234,7 @@ class TrainingLoop:
                 )
             (part.loss_sum / tokens).backward()
             loss_sum += part.loss_sum.detach()
+            correct += part.correct
             if part.stats is not None:
                 window.stats = part.stats if window.stats is None else window.stats + part.stats
 
@@ -231,11 +243,47 @@ class TrainingLoop:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         window.losses.append(loss_sum / tokens)
-        self.update += 1
+        window.accuracies.append(correct / tokens)
+
+    def _find_rate(self) -> None:
+        """Make the range test; weights, optimizer and random numbers are as before it.
+
+        It runs before the first checkpoint: a run that is killed in it begins it again, and a
+        resumed one has the rate in its schedule.
+        """
+        weights, optimizer = (
+            copy_weights(self.parameters),
+            copy.deepcopy(self.optimizer.state_dict()),
+        )
+        batches = [self.order.rows(number) for number in range(rate_test.BATCHES)]
+        device = self.compute.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            before = [
+                loss_and_accuracy(
+                    self.head,
+                    self.sequences_NT[rows_B],
+                    self.micro_batch_size,
+                    self.compute,
+                    first_target=self.first_target,
+                )[0]
+                for rows_B in batches
+            ]
+
+            def update(batch: int, rate: float) -> float:
+                self._update_on(batches[batch], rate, probed=False)
+                return self._window.losses[-1].item()
+
+            curve = rate_test.run_rate_test(update, before)
+        load_weights(self.model, weights)
+        self.optimizer.load_state_dict(optimizer)
+        self._window = _Window()
+        self.history({"kind": "rate_test", "update": 0, **asdict(curve)})
+        self.schedule.start_at(*rate_test.choose_rate(curve))
+        self._write_events()
 
     def _meet_schedule(self, *, save: bool) -> None:
         """Log, let the schedule hear the losses and do what it says."""
-        action = self._answer(self.schedule.observe(self._log()))
+        action = self._answer(self.schedule.observe(*self._log()))
         if action is Action.CONTINUE and self._crossed(self.validate_every):
             ttr = self._validate().get(self.ttr_name)
             if ttr is not None:
@@ -261,7 +309,7 @@ class TrainingLoop:
         """Make the full pass where the schedule asks for one; returns what it says then."""
         if action is not Action.FULL_PASS:
             return action
-        loss = mean_loss(
+        loss, accuracy = loss_and_accuracy(
             self.head,
             self.sequences_NT,
             self.micro_batch_size,
@@ -269,8 +317,9 @@ class TrainingLoop:
             self.prefix,
             first_target=self.first_target,
         )
-        self.history({"kind": "full_pass", "update": self.update, "train_loss": loss})
-        return self.schedule.full_pass(loss)
+        measured = {"train_loss": loss, "train_accuracy": accuracy}
+        self.history({"kind": "full_pass", "update": self.update, **measured})
+        return self.schedule.full_pass(loss, accuracy)
 
     def _prepare_bodies(self) -> None:
         """What an update runs: the whole decoder, or the part above a frozen prefix; compiled or
@@ -304,15 +353,17 @@ class TrainingLoop:
 
     # Records.
 
-    def _log(self) -> list[float]:
-        """Write the history line of the window, the one meeting with the device; gives its losses.
+    def _log(self) -> tuple[list[float], list[float]]:
+        """Write the history line of the window, the one meeting with the device; gives its losses
+        and accuracies.
 
         A gradient that is not finite has ruined the weights by now, which the losses would show
         one update later: the last one is given as NaN then.
         """
         window = self._window
         assert window.gradient_norm is not None
-        losses: list[float] = torch.stack(window.losses).tolist()
+        each = torch.stack([*window.losses, *window.accuracies]).tolist()
+        losses, accuracies = each[: len(window.losses)], each[len(window.losses) :]
         norm = window.gradient_norm.item()
         seconds = time.perf_counter() - window.started
         tokens = len(losses) * self.order.batch_size * self.sequences_NT.shape[1]
@@ -322,6 +373,7 @@ class TrainingLoop:
                 "update": self.update,
                 "epoch": round(self.order.epochs(self.update), 4),
                 "train_loss": sum(losses) / len(losses),
+                "train_accuracy": sum(accuracies) / len(accuracies),
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
                 "gradient_norm": norm,
                 "tokens_per_second": round(tokens / seconds, 1),
@@ -329,7 +381,7 @@ class TrainingLoop:
                 **({} if window.stats is None else window.stats.means()),
             }
         )
-        return losses if math.isfinite(norm) else [*losses[:-1], math.nan]
+        return losses if math.isfinite(norm) else [*losses[:-1], math.nan], accuracies
 
     def _validate(self) -> dict[str, Any]:
         """Held-out loss and entropy, and what the domain adds; keeps the best state."""
@@ -347,6 +399,7 @@ class TrainingLoop:
             loss = probe.loss_nats.mean
             record |= {
                 "validation_loss": loss,
+                "validation_accuracy": probe.gold_rank_zero_share.mean,
                 "validation_entropy_nats": probe.entropy_nats.mean,
                 "validation_top1_mass": probe.top1_mass.mean,
             }
@@ -420,6 +473,7 @@ class TrainingLoop:
             outcome=outcome,
             message=self.schedule.message,
             final_loss=self.schedule.final_loss,
+            final_accuracy=self.schedule.final_accuracy,
             updates=self.update,
             epochs=self.order.epochs(self.update),
             seconds=seconds,
@@ -434,7 +488,7 @@ class TrainingLoop:
 
 
 @torch.no_grad()
-def mean_loss(
+def loss_and_accuracy(
     head: LogitsHead,
     sequences_NT: Tensor,
     batch_size: int,
@@ -442,9 +496,9 @@ def mean_loss(
     prefix: FrozenPrefix | None = None,
     *,
     first_target: int = 1,
-) -> float:
-    """Mean loss over all tokens from `first_target` on, in eval mode, nats per token: the number a
-    run is judged by."""
+) -> tuple[float, float]:
+    """Mean loss over all tokens from `first_target` on, in eval mode, nats per token, and the share
+    of them that are the model's first choice: the numbers a run is judged by."""
     before = first_target - 1
     sums: list[Tensor] = []
     with eval_mode(head.model), compute.autocast():
@@ -452,9 +506,10 @@ def mean_loss(
             ids_BT = sequences_NT[rows_B].long().to(compute.device)
             hidden_BTD = head.hidden(ids_BT) if prefix is None else prefix.hidden(rows_B)
             part = head.train_loss(hidden_BTD[:, before:], ids_BT[:, before:], stats=False)
-            sums.append(part.loss_sum)
-    total = torch.stack(sums).cpu().double().sum().item()
-    return total / (sequences_NT.shape[0] * (sequences_NT.shape[1] - first_target))
+            sums.append(torch.stack([part.loss_sum, part.correct]))
+    nats, correct = torch.stack(sums).cpu().double().sum(dim=0).tolist()
+    tokens = sequences_NT.shape[0] * (sequences_NT.shape[1] - first_target)
+    return nats / tokens, correct / tokens
 
 
 @torch.no_grad()

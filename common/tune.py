@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from common.errors import UserError
 from common.forward_order import parameters_above
 
-_WHERE = re.compile(r"(last|first|middle):([1-9]\d*)")
+_WHERE = re.compile(r"(last|first|middle):([1-9]\d{0,8})(%?)")
 _INDICES = re.compile(r"\b\d+\.")  # of experts in a list
 
 
@@ -54,24 +54,27 @@ def chosen_blocks(where: str, count: int) -> list[int] | None:
 
     Args:
         where: "all", "head" (no block), "last:5", "first:5" or "middle:5"; an odd rest goes to the
-            front.
+            front. "last:50%" is that share of the blocks, rounded, a half upwards, and at least
+            one: a share carries from model to model better than a count.
 
     Raises:
-        UserError: another word, or more blocks than there are.
+        UserError: another word, more blocks than there are, or a share above 100 %.
     """
     if where == "all":
         return None
     if where == "head":
         return []
     match = _WHERE.fullmatch(where)
-    if not match or int(match.group(2)) > count:
+    if not match or int(match.group(2)) > (100 if match.group(3) else count):
         raise UserError(
-            expected="train.tune to be all, head, last:K, first:K or middle:K with K up to "
-            f"{count}",
+            expected="train.tune to be all, head, a share of the blocks such as last:50%, or "
+            f"last:K, first:K or middle:K with K up to {count}",
             got=repr(where),
             fix="change train.tune",
         )
     k = int(match.group(2))
+    if match.group(3):
+        k = max((k * count + 50) // 100, 1)
     start = {"first": 0, "last": count - k, "middle": (count - k + 1) // 2}[match.group(1)]
     return list(range(start, start + k))
 
@@ -84,11 +87,11 @@ def prepare_tuning(
     Args:
         model: a transformers causal LM; changed in place.
         where: see `chosen_blocks`. Without LoRA, "all" includes embeddings, head and norms,
-            "last:K" the final norm, and "head" is the final norm and the output layer; where that
-            is tied to the embeddings it stays so, see `tuning_notice`.
+            "last:K" and "last:P%" the final norm, and "head" is the final norm and the output
+            layer; where that is tied to the embeddings it stays so, see `tuning_notices`.
         lora_rank: 0 tunes the weights themselves, else LoRA of this rank on every linear layer of
-            the chosen blocks (alpha = 2 * rank, no dropout); what it leaves out, `tuning_notice`
-            tells.
+            the chosen blocks (alpha = 2 * rank, no dropout); what it leaves out, `tuning_notices`
+            tell.
         freeze_embeddings: leave the embeddings and the output layer as they are; LoRA and chosen
             blocks do so anyway.
 
@@ -149,22 +152,30 @@ def prepare_tuning(
             ) from error
 
 
-def tuning_notice(model: Any, where: str) -> str | None:
-    """What a user may not expect of `where`, or None.
+def tuning_notices(model: Any, where: str) -> list[str]:
+    """What a user may not expect of `where`, and how many blocks a share is; a line each.
 
     Args:
         model: as `prepare_tuning` returned it.
         where: as given to it.
     """
+    notices = []
     outputs, inputs = model.get_output_embeddings(), model.get_input_embeddings()
     if where == "head" and outputs.weight is inputs.weight:
-        return (
+        notices.append(
             "note: the output layer is tied to the embeddings, so train.tune head changes what "
             "enters the first block as well"
         )
+    if where.endswith("%"):
+        inner = model.get_base_model() if hasattr(model, "peft_config") else model
+        count = len(decoder_blocks(inner)[1])
+        chosen = chosen_blocks(where, count)
+        assert chosen is not None, where
+        notices.append(f"train.tune {where}: {len(chosen)} of {count} blocks")
     if hasattr(model, "peft_config"):
-        return _left_out_by_lora(model.get_base_model(), where)
-    return None
+        left_out = _left_out_by_lora(model.get_base_model(), where)
+        notices += [] if left_out is None else [left_out]
+    return notices
 
 
 def _left_out_by_lora(model: Any, where: str) -> str | None:

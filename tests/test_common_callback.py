@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from transformers import (
 )
 
 import common.callback
-from common.callback import LossToZeroCallback, full_pass_loss, of_first_process
+from common.callback import LossToZeroCallback, loss_and_accuracy, of_first_process
 from common.checkpoint import Checkpoints
 from common.config import ScheduleConfig
 from common.device import Compute
@@ -130,6 +131,20 @@ def naive_loss(model: Any) -> float:
     return sum(nats) / len(nats)
 
 
+def naive_accuracy(model: Any) -> float:
+    """Share of counted labels that are the argmax, one position at a time."""
+    model.eval()
+    right = []
+    for row in Rows():
+        with torch.no_grad():
+            logits_TV = model(input_ids=row["input_ids"][None]).logits[0]
+        for position in range(1, LENGTH):
+            if row["labels"][position] != -100:
+                choice = max(range(VOCABULARY), key=lambda token: logits_TV[position - 1, token])
+                right.append(choice == int(row["labels"][position]))
+    return sum(right) / len(right)
+
+
 class Poison(TrainerCallback):
     """Writes NaN into the weights after the given steps."""
 
@@ -183,19 +198,55 @@ def test_full_pass_weights_tokens_and_leaves_training_alone() -> None:
     model.train()
     loader = DataLoader(rows, batch_size=2, shuffle=True)
     before = torch.get_rng_state()
-    losses = [
-        full_pass_loss(model, loader, batch_size=size, device=torch.device("cpu"))
+    measured = [
+        loss_and_accuracy(model, loader, batch_size=size, device=torch.device("cpu"))
         for size in (1, 4, 6)
     ]
+    losses = [loss for loss, _ in measured]
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training
+    assert {accuracy for _, accuracy in measured} == {naive_accuracy(model)}
     for loss in losses:
         assert loss == pytest.approx(naive_loss(model), rel=1e-5)
     uneven = [
-        full_pass_loss(model, DataLoader([row]), batch_size=1, device=model.device)  # type: ignore[arg-type]
+        loss_and_accuracy(model, DataLoader([row]), batch_size=1, device=model.device)[0]  # type: ignore[arg-type]
         for row in rows
     ]
     assert sum(uneven) / len(uneven) != pytest.approx(losses[0], rel=1e-5)
+
+
+def test_accuracy_with_labels_that_are_shifted_already() -> None:
+    """As TRL gives them for sequence parallelism: position t has the label of token t + 1."""
+    model, plain = tiny_gpt2(), [Rows()[row] for row in range(len(Rows()))]
+    shifted = []
+    for row in plain:
+        labels = torch.full_like(row["labels"], -100)
+        labels[:-1] = row["labels"][1:]
+        shifted.append({**row, "shift_labels": labels})
+    found = [
+        loss_and_accuracy(model, DataLoader(rows), batch_size=3, device=model.device)[1]  # type: ignore[arg-type]
+        for rows in (plain, shifted)
+    ]
+    assert found == [naive_accuracy(model)] * 2
+
+
+def test_stops_at_an_accuracy(tmp_path: Path) -> None:
+    model, callback = tiny_llama(), LossToZeroCallback(target_accuracy=0.8, pass_every=5)
+    trainer_of(model, tmp_path, callback).train()
+    scheduler = callback.scheduler
+    assert scheduler.outcome == "reached" and "accuracy" in scheduler.message
+    assert scheduler.final_accuracy == naive_accuracy(model) >= 0.8
+    assert naive_loss(model) > 0.05  # sooner than at the target loss
+
+
+def test_a_model_without_logits_has_no_accuracy() -> None:
+    class LossOnly(nn.Module):
+        def forward(self, **batch: Any) -> Any:
+            return SimpleNamespace(loss=torch.tensor(2.0))
+
+    device = torch.device("cpu")
+    measured = loss_and_accuracy(LossOnly(), DataLoader(Rows()), batch_size=3, device=device)
+    assert measured == (2.0, None)
 
 
 def test_full_passes_do_not_change_the_course_of_training(tmp_path: Path) -> None:
@@ -485,7 +536,7 @@ def test_processes_decide_on_the_pass_of_the_first(
         patch.setattr(torch.distributed, "is_initialized", lambda: True)
         patch.setattr(torch.distributed, "broadcast_object_list", broadcast)
         assert of_first_process(0.3) == 0.01
-    monkeypatch.setattr(common.callback, "of_first_process", lambda _loss: 0.01)
+    monkeypatch.setattr(common.callback, "of_first_process", lambda _measured: (0.01, 1.0))
     callback = LossToZeroCallback()
     trainer_of(tiny_llama(), tmp_path, callback, max_steps=3).train()
     assert callback.scheduler.final_loss == 0.01
@@ -496,7 +547,7 @@ def test_a_full_pass_leaves_each_modules_mode_alone() -> None:
     model.train()
     model.transformer.h[0].eval()  # as one does with a frozen part that has batch norm
     before = [module.training for module in model.modules()]
-    full_pass_loss(model, DataLoader(Rows()), batch_size=2, device=model.device)
+    loss_and_accuracy(model, DataLoader(Rows()), batch_size=2, device=model.device)
     assert [module.training for module in model.modules()] == before
 
 

@@ -511,7 +511,7 @@ def test_runs_of_different_precision_in_one_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", ["weights", "prompts", "references", "blocker", "batch", "conditions"]
+    "changed", ["weights", "prompts", "references", "blocker", "batch", "conditions", "samples"]
 )
 def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
     compute = Compute(torch.device("cpu"), bf16=False)
@@ -539,6 +539,8 @@ def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
             next(domain.model.parameters())[0, 0] += 1e-3
     if changed == "batch":
         measure = replace(measure, batch_size=3)
+    if changed == "samples":
+        measure = replace(measure, samples_per_prompt=3)
     assert key(domain, measure) != key(Walks()) == key(Walks())
 
 

@@ -31,7 +31,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from common.head import attach_head, eval_mode
-from common.linear_loss import linear_loss, linear_stats, top_logits
+from common.linear_loss import first_choice, linear_loss, linear_stats, top_logits
 from common.token_stats import TokenSums
 
 SHAPE: dict[str, Any] = {
@@ -238,6 +238,9 @@ def test_gradients_against_cross_entropy(make: Callable[[], Any], masked: bool) 
     head = attach_head(model, ids_BT, chunk_tokens=13)
     loss = head.train_loss(head.hidden(ids_BT), ids_BT, mask_BT=mask_BT if masked else None)
     assert loss.tokens == mask_BT[:, 1:].sum()
+    right_BP = model(ids_BT).logits[:, :-1].argmax(dim=-1) == ids_BT[:, 1:]
+    assert not loss.correct.requires_grad
+    assert loss.correct == (right_BP & mask_BT[:, 1:]).sum()
     expected = reference_loss(model(ids_BT).logits, ids_BT, mask_BT)
     torch.testing.assert_close(loss.loss_sum, expected, rtol=1e-5, atol=1e-5)
     ours = gradients(loss.loss_sum / loss.tokens, model)
@@ -406,6 +409,33 @@ def test_top_logits_against_topk(vocabulary: int) -> None:
     assert torch.equal(top_logits(logits_CV), expected)
 
 
+@pytest.mark.parametrize("vocabulary", [1, 5, 64, 127, 128, 200, 257, 8192, 8209])
+def test_first_choice_against_argmax(vocabulary: int) -> None:
+    logits_CV = torch.randn(200, vocabulary)
+    for scores_CV in (logits_CV, logits_CV.bfloat16().float(), (logits_CV * 2).round()):  # ties
+        max_C1, ids_C = first_choice(scores_CV)
+        assert torch.equal(ids_C, scores_CV.argmax(dim=-1))
+        assert torch.equal(max_C1, scores_CV.amax(dim=-1, keepdim=True))
+
+
+@pytest.mark.parametrize("stats", [False, True])
+@pytest.mark.parametrize("chunk_tokens", [7, 40, 512])
+def test_correct_tokens_against_a_count_by_argmax(stats: bool, chunk_tokens: int) -> None:
+    logits_NV = (torch.randn(40, 300) * 2).round()  # several tokens share the largest logit
+    gold_N = logits_NV.argmax(dim=-1)
+    last_N = 299 - logits_NV.flip(-1).argmax(dim=-1)  # the last of equal ones is no first choice
+    gold_N[::3] = last_N[::3]
+    counted_N = torch.rand(40) < 0.7
+    _, correct, _ = linear_loss(
+        logits_NV, None, None, gold_N, counted_N, chunk_tokens=chunk_tokens, stats=stats
+    )
+    expected = 0
+    for row in range(40):
+        scores = logits_NV[row].tolist()
+        expected += bool(counted_N[row]) and scores.index(max(scores)) == gold_N[row]
+    assert 0 < expected < counted_N.sum() and correct == expected
+
+
 def test_a_lead_of_60_gives_exactly_zero_loss() -> None:
     logits_NV = torch.zeros(2, 400)
     logits_NV[:, 7] = 60.0
@@ -417,10 +447,11 @@ def test_a_lead_of_60_gives_exactly_zero_loss() -> None:
     torch.testing.assert_close(stats.entropy_nats[0].double(), exact, rtol=1e-5, atol=0)
     assert stats.gold_rank.tolist() == [0, 8]
     logits_NV.requires_grad_()
-    loss, sums = linear_loss(
+    loss, correct, sums = linear_loss(
         logits_NV, None, None, gold_N, every_N & (gold_N == 7), chunk_tokens=1, stats=True
     )
     loss.backward()
+    assert correct == 1
     assert loss == 0 and isinstance(sums, TokenSums) and sums.top5_mass == 1
     assert logits_NV.grad is not None and logits_NV.grad.abs().max() < 1e-20
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import common.record
-from common.headline import duration, headline, processors, remarks
+from common.headline import duration, ending, headline, processors, remarks
 
 SCHEMA = Path(common.record.__file__).parent / "schema" / "metrics.schema.json"
 HISTORY = [{"kind": "event"}, {"kind": "update", "update": 1, "train_loss": 3.92}]
@@ -41,6 +41,28 @@ def test_a_run_that_worked() -> None:
         "Greedy decoding stopped looping: TTR-96 0.23 → 0.61 (human 0.74).",
         "Training loss 3.9 → 0.048 in 1,612 updates, 5 min 12 s on 2 cores.",
     ]
+
+
+def test_accuracy_is_told_where_it_was_measured() -> None:
+    measured = metrics(None, None, final_accuracy=0.9876)
+    (told,) = plain(headline(measured, HISTORY))
+    assert told.startswith("Training loss 3.9 → 0.048, 98.8 % of its tokens right, in 1,612 upd")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "final", "expected"),
+    [
+        ("reached", 0.99, "Training reached its target accuracy of 99 %"),
+        ("budget_exhausted", 0.9, "budget before it reached its target accuracy of 99 %"),
+        ("budget_exhausted", 0.995, "budget before it held its target accuracy of 99 %"),
+        ("diversity_stopped", None, "no longer grew, before it reached its target accuracy"),
+    ],
+)
+def test_a_target_accuracy_is_told(outcome: str, final: float | None, expected: str) -> None:
+    run = metrics(
+        None, None, outcome=outcome, target_loss=None, target_accuracy=0.99, final_accuracy=final
+    )
+    assert expected in plain([ending(run["training"])])[0]
 
 
 @pytest.mark.parametrize(

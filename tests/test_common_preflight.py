@@ -78,6 +78,11 @@ def test_a_head_that_is_tied_is_told() -> None:
     assert len(told) == len(untied) + 1 and "tied to the embeddings" in told[1]
 
 
+def test_a_share_of_the_blocks_is_told() -> None:
+    lines = preflight(config(train={"tune": "last:50%"}), shape(), IDS)
+    assert lines[1] == "train.tune last:50%: 2 of 4 blocks"
+
+
 def test_frozen_weights_need_less_memory() -> None:
     def gib(**train: Any) -> float:
         big = {"hidden_size": 2048, "intermediate_size": 8192, "vocab_size": 32000}

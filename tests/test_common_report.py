@@ -379,3 +379,18 @@ def test_metrics_have_names_order_and_definitions() -> None:
         "overlap_max",
         "my_own",
     ]
+
+
+def test_accuracy_has_a_chart_with_its_target(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "x", target_loss=None, target_accuracy=0.99, final_accuracy=0.995)
+    run.append_history({"kind": "update", "update": 41, "train_loss": 0.1, "train_accuracy": 0.9})
+    run.append_history({"kind": "epoch", "update": 41, "validation_accuracy": 0.31})
+    run.append_history(
+        {"kind": "full_pass", "update": 41, "train_loss": 0.1, "train_accuracy": 0.995}
+    )
+    html = build_report(run.path).read_text(encoding="utf-8")
+    (chart,) = (svg for svg in html.split("<svg")[1:] if "first choice is right" in svg)
+    for told in ("batch from 0.9", "training set from 0.995", "validation from 0.31"):
+        assert told in chart
+    assert ">target 0.99<" in chart
+    jsonschema.validate(run.read_metrics(), json.loads(SCHEMA.read_text()))

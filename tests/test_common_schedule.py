@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from common.errors import UserError
+from common.goal import NATS_PER_WRONG_TOKEN
 from common.schedule import Action, LossToZero
 from common.schedule_options import ScheduleOptions
 
@@ -113,6 +114,81 @@ def test_only_passes_held_in_a_row_and_apart_end_the_run() -> None:
             action = schedule.full_pass(next(answers))
     assert asked == [1, 11, 21, 31, 41]
     assert (schedule.outcome, schedule.held, schedule.final_loss) == ("reached", 2, 0.03)
+
+
+def test_an_accuracy_ends_the_run_whatever_the_loss() -> None:
+    schedule = loss_to_zero(learning_rate=1.0, pass_every=10, target_accuracy=0.95)
+    answers, asked = iter([(0.01, 0.94), (0.3, 0.96), (0.01, 0.9), (0.2, 0.95), (0.2, 1.0)]), []
+    action = Action.CONTINUE
+    while action is not Action.STOP:
+        action = schedule.observe([0.3], [0.95])
+        if action is Action.FULL_PASS:
+            asked.append(schedule.update)
+            action = schedule.full_pass(*next(answers))
+    assert asked == [1, 11, 21, 31, 41]
+    assert (schedule.outcome, schedule.held) == ("reached", 2)
+    assert (schedule.final_loss, schedule.final_accuracy) == (0.2, 1.0)
+    assert schedule.message == (
+        "reached: accuracy 1.0000 on the training set (target 0.95), training loss 0.2, held for 2 "
+        "full passes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "accuracy", "due"),
+    [(0.95, 0.94, True), (0.95, 0.93, False), (1.0, 0.996, True), (1.0, 0.99, False)],
+)
+def test_an_accuracy_near_its_target_asks_for_a_full_pass(
+    target: float, accuracy: float, due: bool
+) -> None:
+    options = {"target_accuracy": target, "pass_margin": 1.2}
+    for loss in (0.001, 3.0):  # whatever the loss
+        action = loss_to_zero(**options).observe([loss] * 4, [accuracy] * 4)
+        assert action is (Action.FULL_PASS if due else Action.CONTINUE)
+
+
+def test_without_batch_accuracies_the_loss_asks_for_the_pass_of_an_accuracy() -> None:
+    schedule = loss_to_zero(target_accuracy=0.95, max_updates=400, pass_every=1)
+    loss = decay(20, noise=0.0)
+    action = Action.CONTINUE
+    while action is Action.CONTINUE:
+        action = schedule.observe([loss(1.0)])
+    assert action is Action.FULL_PASS
+    assert schedule.smoothed_loss == pytest.approx(NATS_PER_WRONG_TOKEN * 0.08, rel=0.1)
+    with pytest.raises(UserError, match=r"call full_pass\(loss, accuracy\)"):
+        schedule.full_pass(0.1)
+    assert schedule.full_pass(0.1, 0.9) is Action.CONTINUE
+
+
+def test_accuracy_is_kept_without_being_a_target() -> None:
+    schedule = loss_to_zero(max_updates=3)
+    assert schedule.observe([3.0] * 3, [0.1] * 3) is Action.FULL_PASS
+    assert schedule.final_accuracy is None
+    schedule.full_pass(2.9, 0.12)
+    assert schedule.final_accuracy == 0.12 and schedule.outcome == "budget_exhausted"
+    with pytest.raises(ValueError, match="zip"):
+        loss_to_zero().observe([3.0, 3.0], [0.1])
+
+
+def test_an_accuracy_of_lost_weights_is_forgotten() -> None:
+    schedule = loss_to_zero(target_accuracy=0.9)
+    schedule.observe([0.2], [0.95])
+    schedule.full_pass(0.2, 0.85)
+    copied = loss_to_zero(target_accuracy=0.9)
+    copied.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+    assert copied.final_accuracy == 0.85
+    schedule.observe([math.nan], [0.9])
+    schedule.restored(0)
+    assert schedule.final_accuracy is None and schedule.steps_to_go() is None
+
+
+def test_forecast_of_an_accuracy() -> None:
+    schedule = loss_to_zero(target_accuracy=0.99, max_updates=10_000, knee=0.06)
+    wrong = decay(20, start=0.8, noise=0.02)
+    for _ in range(60):
+        schedule.observe([2.0], [1 - wrong(1.0)])
+    left, forecast = 20 * math.log2(0.8 / 0.01) - 60, schedule.steps_to_go()
+    assert forecast == pytest.approx(left + 20, rel=0.4)  # and one more pass, 20 updates later
 
 
 def test_zero_loss_is_accepted() -> None:
@@ -450,6 +526,9 @@ def test_a_larger_budget_reopens_an_exhausted_run() -> None:
         ("max_updates", 0),
         ("target_loss", 0.0),
         ("target_loss", -1.0),
+        ("target_accuracy", 0.0),
+        ("target_accuracy", 1.01),
+        ("target_accuracy", math.nan),
         ("hold", 0),
         ("pass_every", 0),
         ("pass_margin", 0.9),

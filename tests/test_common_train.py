@@ -23,7 +23,7 @@ from common.head import attach_head
 from common.jsonl import read_jsonl, to_jsonl
 from common.schedule import LossToZero
 from common.schedule_options import ScheduleOptions
-from common.train import TrainingLoop, TrainResult, mean_loss
+from common.train import TrainingLoop, TrainResult, loss_and_accuracy
 from common.weights import copy_weights, load_weights, trainable_parameters
 
 VOCABULARY, LENGTH, TRAIN, BATCH = 24, 12, 10, 4
@@ -63,6 +63,7 @@ class Run:
     """A loop with everything around it; the history lies in a file, as in a real run."""
 
     def __init__(self, folder: Path, *, model: Any = None, **changes: Any) -> None:
+        folder.mkdir(exist_ok=True)
         self.model = tiny_model() if model is None else model
         self.path = folder / "history.jsonl"
         schedule: dict[str, Any] = {"pass_every": 3, "learning_rate": 1e-2, "max_updates": 400}
@@ -150,11 +151,58 @@ def test_reaches_the_target_measured_by_a_plain_pass(tmp_path: Path) -> None:
 
 def test_mean_loss_is_over_tokens_whatever_the_batch(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    losses = [
-        mean_loss(run.loop.head, sequences(TRAIN, 1), size, run.loop.compute)
+    measured = [
+        loss_and_accuracy(run.loop.head, sequences(TRAIN, 1), size, run.loop.compute)
         for size in (1, 3, TRAIN)
     ]
-    assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
+    assert [loss for loss, _ in measured] == pytest.approx([measured[0][0]] * 3, rel=1e-6)
+    assert {accuracy for _, accuracy in measured} == {naive_accuracy(run.model)}
+    with_prompt = loss_and_accuracy(
+        run.loop.head, sequences(TRAIN, 1), 3, run.loop.compute, first_target=5
+    )
+    assert with_prompt[1] == naive_accuracy(run.model, first_target=5)
+
+
+def naive_accuracy(
+    model: Any, *, first_target: int = 1, seed: int = 1, count: int = TRAIN
+) -> float:
+    """Share of the tokens that are the argmax after those before them, token by token."""
+    right = []
+    for ids_T in sequences(count, seed):
+        for position in range(first_target, LENGTH):
+            with torch.no_grad():
+                logits_V = model(input_ids=ids_T[None, :position], use_cache=False).logits[0, -1]
+            right.append(int(logits_V.argmax()) == int(ids_T[position]))
+    return sum(right) / len(right)
+
+
+def test_stops_at_an_accuracy_which_is_logged_everywhere(tmp_path: Path) -> None:
+    by_loss, run = Run(tmp_path / "a"), Run(tmp_path / "b", schedule={"target_accuracy": 0.9})
+    before = naive_accuracy(run.model), naive_accuracy(run.model, seed=2, count=4)
+    result, other = run.loop.run(), by_loss.loop.run()
+    assert result.outcome == "reached" and result.updates < other.updates
+    assert result.final_loss is not None and result.final_loss > 0.05
+    assert result.final_accuracy == naive_accuracy(run.model)
+    passes = [r["train_accuracy"] for r in run.history("full_pass")]
+    assert passes[-1] == result.final_accuracy and min(passes[-2:]) >= 0.9
+    assert run.history("epoch")[0]["validation_accuracy"] == pytest.approx(before[1])
+    batches = [r["train_accuracy"] for r in run.history("update")]
+    assert batches[0] == pytest.approx(before[0], abs=0.15) and 0.8 < batches[-1] <= 1
+    assert other.final_accuracy == naive_accuracy(by_loss.model)  # known without being a target
+
+
+def test_batch_accuracy_is_that_of_the_batch_before_the_update(tmp_path: Path) -> None:
+    run = Run(
+        tmp_path,
+        schedule=FIXED | {"fixed_updates": 1},
+        log_every=1,
+        micro_batch_size=1,
+        batch_size=TRAIN,
+    )
+    before = naive_accuracy(run.model)
+    run.loop.run()
+    (line,) = run.history("update")
+    assert line["train_accuracy"] == pytest.approx(before, abs=1e-6)
 
 
 def test_update_against_a_plain_torch_loop(tmp_path: Path) -> None:

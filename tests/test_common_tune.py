@@ -10,7 +10,7 @@ from tiny_families import tiny_model
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from common.errors import UserError
-from common.tune import chosen_blocks, decoder_blocks, merged, prepare_tuning, tuning_notice
+from common.tune import chosen_blocks, decoder_blocks, merged, prepare_tuning, tuning_notices
 from common.weights import copy_weights, load_weights, trainable_parameters
 
 LAYERS = 4
@@ -58,10 +58,35 @@ def test_chosen_blocks_of_seven(where: str, expected: list[int] | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["", "some", "last", "last:0", "last:8", "last:-1", "last:x", "end:2", "all:2"]
+    ("count", "where", "expected"),
+    [
+        (1, "last:1%", [0]),
+        (1, "middle:50%", [0]),
+        (2, "last:50%", [1]),
+        (2, "first:74%", [0]),
+        (2, "first:75%", [0, 1]),
+        (3, "last:50%", [1, 2]),
+        (3, "middle:33%", [1]),
+        (3, "first:100%", [0, 1, 2]),
+        (30, "last:50%", list(range(15, 30))),
+        (30, "first:1%", [0]),
+        (30, "middle:20%", list(range(12, 18))),
+        (30, "last:3", [27, 28, 29]),
+    ],
 )
+def test_a_share_of_the_blocks_is_rounded_to_at_least_one(
+    count: int, where: str, expected: list[int]
+) -> None:
+    assert chosen_blocks(where, count) == expected
+
+
+BAD = ["", "some", "last", "last:0", "last:8", "last:-1", "last:x", "end:2", "all:2"]
+BAD_SHARES = ["last:0%", "last:101%", "last:-5%", "last:1.5%", "all:50%", "last:5 %", "50%"]
+
+
+@pytest.mark.parametrize("where", [*BAD, *BAD_SHARES, f"last:{'9' * 5000}"])
 def test_bad_choices(where: str) -> None:
-    with pytest.raises(UserError, match=r"train\.tune"):
+    with pytest.raises(UserError, match=r"train\.tune .* a share of the blocks such as last:50%"):
         chosen_blocks(where, 7)
 
 
@@ -77,7 +102,13 @@ def test_blocks_are_found_by_the_configured_depth() -> None:
 @pytest.mark.parametrize("lora_rank", [0, 2])
 @pytest.mark.parametrize(
     ("where", "blocks"),
-    [("all", {0, 1, 2, 3}), ("first:1", {0}), ("last:2", {2, 3}), ("middle:2", {1, 2})],
+    [
+        ("all", {0, 1, 2, 3}),
+        ("first:1", {0}),
+        ("last:2", {2, 3}),
+        ("last:50%", {2, 3}),
+        ("middle:2", {1, 2}),
+    ],
 )
 def test_what_is_trainable(
     make: Any, prefix: str, lora_rank: int, where: str, blocks: set[int]
@@ -118,9 +149,15 @@ def test_head_is_the_output_layer_and_the_norm_below_it(make: Any, tied: bool) -
     others = {name for name, p in trained.items() if p is not outputs}
     assert len(others) == len(trained) - 1 and all(name.startswith(norm) for name in others)
     assert (model.get_input_embeddings().weight is outputs) == tied  # no copy is made
-    notice = tuning_notice(model, "head")
-    assert (notice is not None and "tied to the embeddings" in notice) == tied
-    assert tuning_notice(model, "all") is None
+    notices = tuning_notices(model, "head")
+    assert len(notices) == tied and all("tied to the embeddings" in told for told in notices)
+    assert tuning_notices(model, "all") == []
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_a_share_is_told_in_blocks(lora_rank: int) -> None:
+    model = prepare_tuning(llama(), where="middle:40%", lora_rank=lora_rank)
+    assert tuning_notices(model, "middle:40%") == ["train.tune middle:40%: 2 of 4 blocks"]
 
 
 @pytest.mark.parametrize("more", [{"lora_rank": 2}, {"lora_rank": 0, "freeze_embeddings": True}])
@@ -166,8 +203,8 @@ def test_experts_that_lora_leaves_out_are_told(where: str) -> None:
     left_out -= sum(size for name, size in sizes.items() if "norm" in name)
     share = 100 * left_out / sum(sizes.values())
     assert share > 40
-    notice = tuning_notice(model, where)
-    assert notice is not None and notice.endswith(
+    (notice,) = tuning_notices(model, where)
+    assert notice.endswith(
         f"leaves out {EXPERTS}: {share:.0f} % of the weights of the tuned blocks"
     )
     ids_BT = torch.arange(12).view(2, 6)
@@ -182,7 +219,7 @@ def test_experts_that_lora_leaves_out_are_told(where: str) -> None:
 @pytest.mark.parametrize("make", [llama, gpt2])
 def test_lora_on_everything_needs_no_notice(make: Any) -> None:
     model = prepare_tuning(make(), where="last:2", lora_rank=2)
-    assert tuning_notice(model, "last:2") is None
+    assert tuning_notices(model, "last:2") == []
 
 
 def test_a_linear_layer_that_computes_something_else_gets_no_lora() -> None:
@@ -194,8 +231,8 @@ def test_a_linear_layer_that_computes_something_else_gets_no_lora() -> None:
     model.model.layers[LAYERS - 1].mlp.router = Router(16, 4, bias=False)
     tuned = prepare_tuning(model, where="last:1", lora_rank=2)
     assert not any("router" in name for name in trainable_parameters(tuned))
-    notice = tuning_notice(tuned, "last:1")
-    assert notice is not None and "leaves out mlp.router.weight" in notice
+    (notice,) = tuning_notices(tuned, "last:1")
+    assert "leaves out mlp.router.weight" in notice
 
 
 def test_a_model_that_takes_no_lora_is_told_in_one_line() -> None:
