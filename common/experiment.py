@@ -29,7 +29,7 @@ from common.head import LogitsHead, attach_head
 from common.model_card import model_card
 from common.options import dotted
 from common.progress import Progress
-from common.provenance import provenance
+from common.provenance import ModelOrigin, provenance
 from common.record import TRACKER_FOLDER, RunFolder, make_metrics
 from common.report import build_report
 from common.schedule import LossToZero
@@ -68,6 +68,7 @@ def run_experiment(
     progress: Progress,
     *,
     command: list[str],
+    origin: ModelOrigin,
 ) -> dict[str, Any]:
     """Run everything and fill the run folder.
 
@@ -77,6 +78,7 @@ def run_experiment(
         folder: made by `RunFolder.create`.
         progress: where to tell how far it is.
         command: for the provenance.
+        origin: of the model, for the provenance and the model card.
 
     Returns:
         The content of `metrics.json`. Its outcome may be "budget_exhausted" or "diverged":
@@ -166,7 +168,7 @@ def run_experiment(
         conditions=evaluator.metrics(generated),
         by_position={stage: one["by_position"] for stage, one in measured.items()},
         methods=methods_json(evaluator.conditions),
-        provenance=provenance(config.seed, command),
+        provenance=provenance(config.seed, command, model=origin),
     )
     folder.write_samples(evaluator.samples(generated))
     with folder.manifest.adding(folder.model.name) as added:

@@ -59,7 +59,7 @@ class TextRunConfig(RunConfig):
     """Options of `python -m text.run`."""
 
     model: str = "embedded"
-    """The embedded model, a checkpoint folder, or a hub id of a causal language model."""
+    """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
     data: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     """Corpora."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from common.causal_lm import EMBEDDED
 from common.inputs import Named, named_paths
 from text.config import HELDOUT, TextRunConfig
 from text.corpus import corpus_path
+from text.model import SOURCE
 
 
 def model_path(option: str, model: str | None) -> list[Named]:
-    """The folder of a model; none for the embedded one and for hub ids."""
-    return [] if model == EMBEDDED else named_paths(option, model)
+    """The folder or file of a model; none for names that we know and for hub ids."""
+    path = None if model is None else SOURCE.local(model)
+    return [] if path is None else [(option, path)]
 
 
 def run_inputs(config: TextRunConfig) -> tuple[list[Named], list[Named]]:
