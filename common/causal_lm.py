@@ -30,7 +30,6 @@ from transformers import (
 from common.decode_config import greedy_config
 from common.errors import UserError
 from common.files import atomic_write_text, file_sha256
-from common.inputs import local_path
 from common.installed_weights import InstalledWeights
 from common.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
 from common.provenance import ModelOrigin
@@ -85,6 +84,7 @@ class ModelSource:
                 )
             return str(local)
         looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
+        looks_local = looks_local or path.lower().endswith(".gguf")
         there = os.path.exists(local)
         if there or looks_local or not path:
             what = "which is a file" if there else "which does not exist"
@@ -95,10 +95,6 @@ class ModelSource:
             )
         return path
 
-    def local(self, path: str) -> Path | None:
-        """The file or folder of the user's that `path` names, or None for names and hub ids."""
-        return None if path == EMBEDDED or self._installed(path) else local_path(path)
-
     def origin(self, path: str) -> ModelOrigin:
         """What a run's record says of the model at `path`: of a file, its hash as well.
 
@@ -107,8 +103,8 @@ class ModelSource:
         """
         known = self._installed(path)
         origin = ModelOrigin(name=path) if known is None else known.model_origin()
-        file = self.local(path) if known is None else known.path()
-        if file is None or not os.path.isfile(file):
+        file = Path(os.path.expanduser(path)) if known is None else known.path()
+        if path == EMBEDDED or not os.path.isfile(file):
             return origin
         return replace(origin, sha256=file_sha256(file))
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from common.causal_lm import EMBEDDED
 from common.inputs import Named, named_paths
 from text.config import HELDOUT, TextRunConfig
 from text.corpus import corpus_path
-from text.model import SOURCE
+from text.known_models import INSTALLED
 
 
 def model_path(option: str, model: str | None) -> list[Named]:
     """The folder or file of a model; none for names that we know and for hub ids."""
-    path = None if model is None else SOURCE.local(model)
-    return [] if path is None else [(option, path)]
+    known = {EMBEDDED, *(one.name for one in INSTALLED)}
+    return [] if model in known else named_paths(option, model)
 
 
 def run_inputs(config: TextRunConfig) -> tuple[list[Named], list[Named]]:

