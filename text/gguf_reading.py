@@ -155,6 +155,7 @@ def _model(file: Path, alone: str, config: PretrainedConfig) -> PreTrainedModel:
         # Some releases of the library can keep the blocks packed, which cannot be trained.
         quantization_config=GgufConfig(dequantize=True),
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # listed then, rather than raised with advice to ignore them
     )
     unusable = sorted({*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])})
     if unusable:
