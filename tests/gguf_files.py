@@ -52,6 +52,7 @@ def write_llama(
     arch: str = "llama",
     strings: dict[str, str] | None = None,
     template: str | None = None,
+    adds_bos: bool = False,
 ) -> Path:
     """A file of the shape above; matrices in blocks where `quantised` says so."""
     writer = gguf.GGUFWriter(file, arch)
@@ -71,6 +72,7 @@ def write_llama(
     writer.add_token_types([1] * 256 + [3, 3, 4, 1])
     writer.add_token_merges(["h e"])
     writer.add_bos_token_id(257)
+    writer.add_add_bos_token(adds_bos)
     writer.add_eos_token_id(256)
     if template is not None:
         writer.add_chat_template(template)

@@ -41,9 +41,7 @@ def q8_0(values: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("quantised", [None, gguf.GGMLQuantizationType.Q8_0])
-def test_weights_against_numpy(
-    tmp_path: Path, quantised: gguf.GGMLQuantizationType | None
-) -> None:
+def test_weights_against_numpy(tmp_path: Path, quantised: gguf.GGMLQuantizationType | None) -> None:
     tensors = weights()
     model = load_model(str(write_llama(tmp_path / "m.gguf", tensors, quantised=quantised)))
     loaded = {name: value.numpy() for name, value in model.state_dict().items()}
@@ -85,6 +83,13 @@ def test_the_cached_folder_is_a_plain_checkpoint(
     assert {p.device.type for p in meta_model(str(file)).parameters()} == {"meta"}
     assert SOURCE.origin(str(file)).sha256 == folder.name.partition("-")[0]
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_texts_begin_as_the_file_says(tmp_path: Path, adds: bool) -> None:
+    file = write_llama(tmp_path / "m.gguf", weights(), adds_bos=adds)
+    begin = [257] if adds else []
+    assert load_tokenizer(str(file))("h")["input_ids"] == [*begin, byte_tokens().index("h")]
 
 
 def test_what_lies_beside_the_file_has_no_part_in_it(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from common.provenance import ModelOrigin
 from text.gguf_tokenizer import gguf_tokenizer
 from text.gguf_writing import Dtype, write_gguf
 from text.model import load_model, load_tokenizer
-from text.pretokenizers import PRETOKENIZERS, rule_of
+from text.pretokenizers import PRETOKENIZERS, named, rule_of
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 32,
@@ -54,9 +54,15 @@ def random_model(config: PretrainedConfig) -> Any:
     return model
 
 
-@pytest.fixture(scope="module")
-def embedded() -> PreTrainedTokenizerBase:
-    return load_tokenizer("embedded")
+def cut_as(tokenizer: PreTrainedTokenizerBase, name: str) -> PreTrainedTokenizerBase:
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # pyright: ignore
+    rule = named(name)
+    assert rule is not None
+    rule.put_into(backend)
+    end = tokenizer.eos_token
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=end, eos_token=end, pad_token=end
+    )
 
 
 def greedy(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
@@ -67,29 +73,40 @@ def greedy(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     ]
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
-@pytest.mark.parametrize("kind", ["llama", "llama untied", "qwen2"])
+@pytest.mark.parametrize(
+    ("kind", "vocabulary", "dtype"),
+    [
+        ("llama", "embedded", "f16"),
+        ("llama", "tiny", "f32"),
+        ("llama untied", "tiny", "f16"),
+        ("qwen2", "tiny", "f32"),
+    ],
+)
 def test_greedy_tokens_equal_the_models_through_transformers_reader(
-    kind: str, dtype: Dtype, tmp_path: Path, embedded: PreTrainedTokenizerBase
+    kind: str,
+    vocabulary: str,
+    dtype: Dtype,
+    tmp_path: Path,
+    tiny_tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    make = Qwen2Config if kind == "qwen2" else LlamaConfig
+    tokenizer = load_tokenizer("embedded") if vocabulary == "embedded" else tiny_tokenizer
+    make = LlamaConfig
+    if kind == "qwen2":
+        make, tokenizer = Qwen2Config, cut_as(tokenizer, "qwen2")
     # More rows than tokens, as in many checkpoints.
     tied = kind != "llama untied"
-    config = make(vocab_size=len(embedded) + 8, tie_word_embeddings=tied, **SHAPE)
+    config = make(vocab_size=len(tokenizer) + 8, tie_word_embeddings=tied, **SHAPE)
     model = random_model(config)
-    write_gguf(model, embedded, tmp_path / "m.gguf", dtype=dtype, origin=ORIGIN)
-    want = greedy(model, embedded)
+    write_gguf(model, tokenizer, tmp_path / "m.gguf", dtype=dtype, origin=ORIGIN)
+    want, ids = greedy(model, tokenizer), tokenizer(TEXT)["input_ids"]
     assert len(set(want[0])) > 8  # no constant that anything would give
-    read: Any = AutoModelForCausalLM.from_pretrained(
-        tmp_path, gguf_file="m.gguf", dtype=torch.float32
-    )
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path, gguf_file="m.gguf")
-    assert tokenizer(TEXT)["input_ids"] == embedded(TEXT)["input_ids"]
-    assert greedy(read.eval(), tokenizer) == want
+    options = {"gguf_file": "m.gguf"}
+    read: Any = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32, **options)
+    theirs = AutoTokenizer.from_pretrained(tmp_path, **options)
+    assert theirs(TEXT)["input_ids"] == ids and greedy(read.eval(), theirs) == want
     # And the way of --model FILE.gguf.
     ours, cached = load_tokenizer(str(tmp_path / "m.gguf")), load_model(str(tmp_path / "m.gguf"))
-    assert ours(TEXT)["input_ids"] == embedded(TEXT)["input_ids"]
-    assert ours.decode(ours(TEXT)["input_ids"]) == TEXT
+    assert ours(TEXT)["input_ids"] == ids and ours.decode(ids) == TEXT
     assert greedy(cached, ours) == want
     state = model.state_dict()
     for name, value in cached.state_dict().items():
@@ -224,3 +241,13 @@ def test_numbers_beyond_f16_are_refused(
         write_gguf(model, tiny_tokenizer, tmp_path / "m.gguf", dtype="f16", origin=ORIGIN)
     assert not list(tmp_path.iterdir())
     write_gguf(model, tiny_tokenizer, tmp_path / "m.gguf", dtype="f32", origin=ORIGIN)
+
+
+def test_a_tokenizer_that_its_library_would_change_is_refused(
+    tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Qwen2's tokenizers cut as Qwen2's do, whatever their tokenizer.json says."""
+    model = random_model(Qwen2Config(vocab_size=400, **SHAPE))
+    write_gguf(model, tiny_tokenizer, tmp_path / "m.gguf", dtype="f32", origin=ORIGIN)
+    with pytest.raises(UserError, match="cuts text in another way than is usual"):
+        load_tokenizer(str(tmp_path / "m.gguf"))

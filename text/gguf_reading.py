@@ -25,7 +25,7 @@ from transformers import (
     GgufConfig,
     PretrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from common.cache import cached_folder
@@ -33,13 +33,15 @@ from common.errors import UserError
 from common.files import file_sha256
 from common.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
 from common.quiet import quiet_transformers
-from text.pretokenizers import named
+from text.pretokenizers import named, rule_of
 from text.save import save_model
 
 MAGIC = b"GGUF"
 CONVERSION = 1
 """Counts what the conversion has meant, so that no folder of an earlier one is taken."""
 _LINK = "model.gguf"
+# Letters, digits after spaces, an apostrophe, line ends, other scripts: where the rules differ.
+PROBE_TEXT = "It's 2024,  12 na\u00efve caf\u00e9s!!\n\n  \u4f60\u597d \U0001f98a x1\n"
 
 
 def checkpoint_folder(file: Path) -> Path:
@@ -86,7 +88,7 @@ def convert(file: Path, folder: Path) -> None:
         try:
             config = _config(file, alone)
             model = _model(file, alone, config)
-            tokenizer: Any = AutoTokenizer.from_pretrained(alone, gguf_file=_LINK)
+            tokenizer = _plain(AutoTokenizer.from_pretrained(alone, gguf_file=_LINK), config)
         except (*LIBRARY_ERRORS, OSError, ImportError) as error:
             if isinstance(error, UserError) or lacks_memory(error):
                 raise
@@ -94,8 +96,12 @@ def convert(file: Path, folder: Path) -> None:
     _check_all_read(file, reader, model)
     if rule is not None:
         rule.put_into(tokenizer.backend_tokenizer)
-    _settle(model, tokenizer)
+    _settle(model)
+    settled: Any = model.config
+    for name in ("bos", "eos", "pad"):
+        setattr(settled, f"{name}_token_id", getattr(tokenizer, f"{name}_token_id"))
     save_model(model, tokenizer, folder)
+    _check_tokenizer_kept(file, tokenizer, folder)
 
 
 def _opened(file: Path) -> GGUFReader:
@@ -185,7 +191,37 @@ def _check_all_read(file: Path, reader: GGUFReader, model: PreTrainedModel) -> N
         )
 
 
-def _settle(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def _plain(read: Any, config: PretrainedConfig) -> PreTrainedTokenizerFast:
+    """The same tokenizer without traces of how it was read (paths, options), in a general class."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=read.backend_tokenizer,
+        bos_token=read.bos_token,
+        eos_token=read.eos_token,
+        pad_token=read.pad_token,
+        unk_token=read.unk_token,
+        chat_template=read.chat_template,
+        model_max_length=config.get_text_config().max_position_embeddings,
+    )
+
+
+def _check_tokenizer_kept(file: Path, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Refuse a tokenizer that is another one when it is loaded from the folder.
+
+    For some architectures, such as Qwen2, the library puts a rule for cutting text of its own in
+    the place of the one that it saved.
+    """
+    again: Any = AutoTokenizer.from_pretrained(folder)
+    same_ids = again(PROBE_TEXT)["input_ids"] == tokenizer(PROBE_TEXT)["input_ids"]
+    if not same_ids or rule_of(again.backend_tokenizer) != rule_of(tokenizer.backend_tokenizer):
+        raise UserError(
+            expected="a tokenizer that the library gives back as it was saved",
+            got=f"the one of {file.name!r}, which cuts text in another way than is usual for a "
+            "model of its type",
+            fix="use the model's checkpoint folder or hub id instead",
+        )
+
+
+def _settle(model: PreTrainedModel) -> None:
     """Make a plain float model of one that its library takes for quantised, and would not save."""
     assert all(p.dtype == torch.float32 for p in model.parameters())
     config: Any = model.config
@@ -194,11 +230,6 @@ def _settle(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     loaded.is_quantized = False
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-    config.pad_token_id = tokenizer.pad_token_id
-    tokenizer.model_max_length = config.get_text_config().max_position_embeddings
-    tokenizer.init_kwargs.pop("gguf_file", None)
-    config._name_or_path = tokenizer.name_or_path = ""
 
 
 def _value(reader: GGUFReader, key: str) -> Any:
