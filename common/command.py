@@ -17,6 +17,7 @@ from common.experiment import require_success, run_experiment
 from common.options import to_yaml
 from common.preflight import check_finite, preflight
 from common.progress import Progress
+from common.provenance import ModelOrigin
 from common.quiet import quiet_transformers
 from common.record import RunFolder
 from common.summary import conditions_table
@@ -32,6 +33,7 @@ class Prepared:
         shape: the model on the meta device.
         train_NT: (N, T) training ids.
         first_target: the first position that is predicted.
+        origin: where the model comes from.
         load: loads the weights and makes the domain.
         closing: what to print after the table of conditions, from the finished folder.
     """
@@ -41,6 +43,7 @@ class Prepared:
     shape: Any
     train_NT: Tensor
     first_target: int = 1
+    origin: ModelOrigin
     load: Callable[[], Domain]
     closing: Callable[[RunFolder], str]
 
@@ -78,7 +81,9 @@ def run_command(config: RunConfig, command: list[str], prepare: Callable[[], Pre
             may_differ=RESUME_MAY_DIFFER,
             tell=progress.note,
         )
-        metrics = run_experiment(domain, config, folder, progress, command=command)
+        metrics = run_experiment(
+            domain, config, folder, progress, command=command, origin=ready.origin
+        )
     print(f"\n{conditions_table(metrics, domain.main_metrics)}\n", file=sys.stderr)
     print(ready.closing(folder), file=sys.stderr)
     if config.json:

@@ -30,7 +30,7 @@ from common.head import LogitsHead, attach_head
 from common.model_card import model_card
 from common.options import dotted
 from common.progress import Progress
-from common.provenance import provenance
+from common.provenance import ModelOrigin, provenance
 from common.record import TRACKER_FOLDER, RunFolder, make_metrics
 from common.report import build_report
 from common.schedule import LossToZero
@@ -69,6 +69,7 @@ def run_experiment(
     progress: Progress,
     *,
     command: list[str],
+    origin: ModelOrigin,
 ) -> dict[str, Any]:
     """Run everything and fill the run folder.
 
@@ -78,6 +79,7 @@ def run_experiment(
         folder: made by `RunFolder.create`.
         progress: where to tell how far it is.
         command: for the provenance.
+        origin: of the model, for the provenance and the model card.
 
     Returns:
         The content of `metrics.json`. Its outcome may be "budget_exhausted" or "diverged":
@@ -182,7 +184,7 @@ def run_experiment(
             for one in measured.values()
             for name, values in one.get("across_samples", {}).items()
         },
-        provenance=provenance(config.seed, command),
+        provenance=provenance(config.seed, command, model=origin),
     )
     folder.write_samples(evaluator.samples(generated))
     with folder.manifest.adding(folder.model.name) as added:

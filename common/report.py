@@ -91,7 +91,7 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
         .render(
             title=shown.title or _default_title(metrics, folder),
             headline=words.headline(metrics, history),
-            remarks=words.remarks(metrics),
+            remarks=[*words.remarks(metrics), *shown.remarks],
             charts=[Markup(chart) for chart in curves(metrics, history)],
             events=[r for r in history if r["kind"] == "event"],
             tables=condition_tables(metrics["conditions"], first=shown.first),

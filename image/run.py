@@ -20,6 +20,7 @@ from common.decode_config import sampling_config
 from common.device import pick_device
 from common.errors import run_cli
 from common.options import parse
+from common.provenance import ModelOrigin
 from image.config import ImageRunConfig
 from image.dataset import load_image_data
 from image.domain import REFERENCES, ImageDomain
@@ -85,6 +86,7 @@ def prepare(config: ImageRunConfig) -> Prepared:
         shape=shape,
         train_NT=data.train_NT,
         first_target=data.first_target,
+        origin=ModelOrigin(name=config.model),
         load=load,
         closing=lambda folder: f"pictures: {folder.path / PICTURES / 'comparison.png'}",
     )

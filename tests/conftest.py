@@ -50,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
 Save = Callable[[Path, PretrainedConfig], Path]
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache."""
+    monkeypatch.setenv("HYPERFITTING_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> PreTrainedTokenizerBase:
     texts = [document.text for document in read_documents("embedded:tales")[:30]]

@@ -40,6 +40,7 @@ from common.jsonl import read_jsonl
 from common.options import to_yaml
 from common.presentation import Presentation
 from common.progress import Progress
+from common.provenance import ModelOrigin
 from common.record import RunFolder
 from common.shared_original import original_key
 
@@ -149,7 +150,14 @@ def run(out: Path, config: RunConfig = CONFIG, **changes: Any) -> dict[str, Any]
         may_differ=RESUME_MAY_DIFFER,
     )
     torch.manual_seed(config.seed)
-    return run_experiment(Walks(), config, folder, Progress(quiet=True), command=["walks"])
+    return run_experiment(
+        Walks(),
+        config,
+        folder,
+        Progress(quiet=True),
+        command=["walks"],
+        origin=ModelOrigin(name="walker", origin="a walk by nobody", licence="CC0-1.0"),
+    )
 
 
 def validate(metrics: dict[str, Any]) -> None:

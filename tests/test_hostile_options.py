@@ -39,6 +39,7 @@ from image.generate import GenerateConfig as ImageGenerateConfig
 from image.pretrain_config import PretrainConfig as ImagePretrainConfig
 from image.tokenize_config import TokenizeConfig
 from text.config import TextRunConfig
+from text.export_config import ExportConfig
 from text.generate import GenerateConfig as TextGenerateConfig
 from text.pretrain_config import PretrainConfig as TextPretrainConfig
 
@@ -50,6 +51,7 @@ CONFIGS: dict[str, type] = {
     "image.tokenize": TokenizeConfig,
     "image.extractor": ExtractorConfig,
     "text.generate": TextGenerateConfig,
+    "text.export": ExportConfig,
     "image.generate": ImageGenerateConfig,
 }
 # What text.run and text.pretrain have tried need not be tried again.
@@ -108,12 +110,16 @@ def bases(
         "image.pretrain": [tokenizer, "--data=photos", "--heldout=others", *few, *shape],
         "image.tokenize": [*folders, *few, "--codes=4", "--channels=[8,8]", "--extractor=offline"],
         "image.extractor": [*folders, *few, "--widths=[8,8]", "--stem_width=8"],
+        "text.export": [model, "--out=new.gguf"],
         "text.generate": [model, "--prompt=Once", "--new_tokens=4", "--method=top-p"],
         "image.generate": [images, "--count=2", "--method=sampled"],
     }  # fmt: skip
     return {
         command: parse(
-            CONFIGS[command], [*argv, "--dry_run=true", "--device=cpu"], prog="", description=""
+            CONFIGS[command],
+            [*argv, "--dry_run=true", *([] if command == "text.export" else ["--device=cpu"])],
+            prog="",
+            description="",
         )
         for command, argv in words.items()
     }

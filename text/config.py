@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 from common.config import RunConfig
 from common.errors import UserError
@@ -48,6 +49,11 @@ class CorpusConfig:
     """Tokens of a document that are given as the prompt."""
     new_tokens: int = 96
     """Tokens to generate."""
+    chat_template: Literal["none", "prompts", "all"] = "none"
+    """For instruct models, the tokenizer's chat template: none is plain text; prompts makes of each
+    prompt a user's turn that the model answers with its continuation; all does the same to training
+    and held-out texts, whose first prompt_tokens tokens are then the user's and the rest the answer.
+    The template's tokens come on top of prompt_tokens and count towards length."""
     long_new_tokens: int | None = 224
     """A second, longer set for every source with enough long documents; null is off."""
     max_prompts: int = 100
@@ -59,7 +65,7 @@ class TextRunConfig(RunConfig):
     """Options of `python -m text.run`."""
 
     model: str = "embedded"
-    """The embedded model, a checkpoint folder, or a hub id of a causal language model."""
+    """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
     data: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     """Corpora."""
 

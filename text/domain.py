@@ -69,8 +69,8 @@ class TextDomain:
         return pieces(self.tokenizer, ids.tolist())
 
     def present(self, generated: object, by_position: object, folder: object) -> Presentation:
-        """The usual report: its samples are texts."""
-        return Presentation()
+        """The usual report, its samples are texts; it says whether in a chat template."""
+        return Presentation(remarks=[self._data.chat])
 
     def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
         """Write what `from_pretrained` loads."""

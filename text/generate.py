@@ -35,7 +35,7 @@ class GenerateConfig:
     """Options of `python -m text.generate`."""
 
     model: str = "embedded"
-    """The embedded base model, a checkpoint folder, or a hub id of a causal language model."""
+    """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
     prompt: str = ""
     """Text to continue; must hold at least one token."""
     new_tokens: int = 200

@@ -6,11 +6,13 @@ from common.causal_lm import EMBEDDED
 from common.inputs import Named, named_paths
 from text.config import HELDOUT, TextRunConfig
 from text.corpus import corpus_path
+from text.known_models import INSTALLED
 
 
 def model_path(option: str, model: str | None) -> list[Named]:
-    """The folder of a model; none for the embedded one and for hub ids."""
-    return [] if model == EMBEDDED else named_paths(option, model)
+    """The folder or file of a model; none for names that we know and for hub ids."""
+    known = {EMBEDDED, *(one.name for one in INSTALLED)}
+    return [] if model in known else named_paths(option, model)
 
 
 def run_inputs(config: TextRunConfig) -> tuple[list[Named], list[Named]]:

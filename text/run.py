@@ -27,6 +27,7 @@ from text.data import load_data
 from text.domain import TextDomain
 from text.inputs import run_inputs
 from text.model import (
+    SOURCE,
     check_fits,
     check_tokenizer_fits,
     disable_dropout,
@@ -73,6 +74,7 @@ def prepare(config: TextRunConfig) -> Prepared:
         notes=data.describe(),
         shape=shape,
         train_NT=data.train.ids_NT,
+        origin=SOURCE.origin(config.model),
         load=load,
         closing=lambda folder: before_after(folder.read_samples()),
     )
