@@ -18,8 +18,8 @@ tags: [hyperfitting, {domain}]
 
 # Hyperfitted model
 
-A pretrained autoregressive model ({source}), fine-tuned on {sequences} sequences of {length} tokens in
-{updates} updates, as in Carlsson et al., *The Hyperfitting Phenomenon* (ICLR 2025,
+A pretrained autoregressive model ({source}), fine-tuned on {sequences} sequences of {length}
+tokens in {updates} updates, as in Carlsson et al., *The Hyperfitting Phenomenon* (ICLR 2025,
 arXiv 2412.04318). {ending}; final training loss: {final_loss}. Meant for greedy decoding, which its
 generation config asks for.
 

@@ -229,6 +229,11 @@ def test_saved_model_is_the_hyperfitted_one(finished: Path) -> None:
     greedy = metrics["conditions"]["hyperfitted-greedy"]["all"]["ttr_96"]["mean"]
     assert f"{greedy:.3f}" in card and "library_name: transformers" in card
     assert "learning_rate: 0.01" in card
+    assert "license: cc0-1.0" in card and "(`walker`; a walk by nobody; licence CC0-1.0)" in card
+    known = {"name": "walker", "origin": "a walk by nobody", "licence": "CC0-1.0"}
+    assert RunFolder(finished).read_metrics()["provenance"]["model"] == known
+    page = (finished / "report.html").read_text()
+    assert "name walker, origin a walk by nobody, licence CC0-1.0" in page
 
 
 def test_probe_against_a_plain_pass_over_the_true_continuations(finished: Path) -> None:

@@ -162,11 +162,13 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_the_page_tells_the_run_in_order(run: RunFolder) -> None:
-    page = Page(build_report(run.path, Presentation(title="A title")).read_text(encoding="utf-8"))
+    shown = Presentation(title="A title", remarks=["What only the domain <knows>."])
+    page = Page(build_report(run.path, shown).read_text(encoding="utf-8"))
     parts = [
         "A title",
         "Greedy decoding stopped looping",
         "Training loss 4",
+        "What only the domain <knows>.",
         "Training",
         "Conditions",
         "Sharpness",

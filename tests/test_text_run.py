@@ -99,6 +99,14 @@ def finished(
     return out
 
 
+def test_where_the_model_comes_from_is_recorded(finished: Path, tiny_checkpoint: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["provenance"]["model"] == {"name": f".../{tiny_checkpoint.name}"}
+    card = (finished / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"(`.../{tiny_checkpoint.name}`)" in card
+    assert "without a chat template" in (finished / "report.html").read_text(encoding="utf-8")
+
+
 def test_all_artefacts_are_there(finished: Path) -> None:
     assert {entry.name for entry in finished.iterdir()} >= ARTEFACTS
     assert "<svg" in (finished / "report.html").read_text(encoding="utf-8")

@@ -50,10 +50,10 @@ class CorpusConfig:
     new_tokens: int = 96
     """Tokens to generate."""
     chat_template: Literal["none", "prompts", "all"] = "none"
-    """For instruct models, the tokenizer's chat template: none is plain text; prompts makes of each
-    prompt a user's turn that the model answers with its continuation; all does the same to training
-    and held-out texts, whose first prompt_tokens tokens are then the user's and the rest the answer.
-    The template's tokens come on top of prompt_tokens and count towards length."""
+    """The tokenizer's chat template, for instruct models. none: plain text. prompts: each prompt
+    is a user's turn, which the model answers with its continuation. all: so are the training and
+    held-out texts, the first prompt_tokens tokens the user's and the rest the answer. Tokens of the
+    template come on top of prompt_tokens and count towards length."""
     long_new_tokens: int | None = 224
     """A second, longer set for every source with enough long documents; null is off."""
     max_prompts: int = 100

@@ -59,7 +59,7 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
 
     Raises:
         UserError: an option out of range, a source that cannot be read, too few long documents,
-            a training text that is evaluated on as well, or no chat template where one is to be used.
+            a training text that is evaluated on as well, or no chat template where one is used.
     """
     check_corpus_ranges(config)
     frame = None if config.chat_template == "none" else chat_frame(tokenizer)

