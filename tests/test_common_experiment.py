@@ -418,11 +418,12 @@ def test_divergence_is_reported_with_everything_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = common.experiment.TrainingLoop._log
-    monkeypatch.setattr(
-        common.experiment.TrainingLoop,
-        "_log",
-        lambda self: [float("nan")] * len(real(self)) if self.update > 8 else real(self),
-    )
+
+    def spoilt(self: Any) -> tuple[list[float], list[float]]:
+        losses, accuracies = real(self)
+        return [float("nan")] * len(losses) if self.update > 8 else losses, accuracies
+
+    monkeypatch.setattr(common.experiment.TrainingLoop, "_log", spoilt)
     metrics = run(tmp_path / "run")
     validate(metrics)
     assert metrics["training"]["outcome"] == "diverged"
