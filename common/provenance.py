@@ -62,8 +62,8 @@ def provenance(
     Returns:
         "model" (where one is given), "seed", "command", "date_utc" (ISO 8601), "python",
         "platform", "cpu" (its model), "cpu_cores" (that this process may use), "cpu_threads" (that
-        torch computes with), "device" (accelerator, or "cpu"), "versions" (package -> version, None where not installed),
-        "git_commit" and "git_dirty" (None outside a checkout).
+        torch computes with), "device" (accelerator, or "cpu"), "versions" (package -> version, None
+        where not installed), "git_commit" and "git_dirty" (None outside a checkout).
     """
     commit, dirty = git_state(Path(__file__).resolve().parent.parent)
     return {
