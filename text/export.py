@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         raise UserError(
             expected="a new file to write", got=f"{config.out!r}, which is there", fix="set --out"
         )
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise UserError(
             expected="a file in a folder that exists", got=repr(config.out), fix="set --out"
         )
