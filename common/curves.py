@@ -11,6 +11,7 @@ from typing import Any
 
 from common.charts import Level, Marker, Series, line_chart
 from common.metric_names import reference_name, ttr_name
+from common.rate_test import FLAT_SHARE, smoothed
 
 History = Sequence[Mapping[str, Any]]
 
@@ -23,7 +24,7 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
         history: the records of `history.jsonl`.
 
     Returns:
-        Those that have something recorded.
+        Those that have something recorded, and after them the learning-rate test if there was one.
     """
     updates = [r for r in history if r["kind"] == "update"]
     epochs = [r for r in history if r["kind"] == "epoch"]
@@ -99,7 +100,35 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
         )
         for title, series, levels, log_y in charts
         if any(y is not None for one in series for _, y in one.points)
+    ] + [_rate_chart(r, metrics["training"]) for r in history if r["kind"] == "rate_test"]
+
+
+def _rate_chart(tested: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+    """What the range test saw, and the rate that it chose."""
+    finite = [change for change in tested["changes_nats"] if change is not None]
+    averages = smoothed(finite)
+    # Far above the first loss there is nothing to see, and it would flatten the descent.
+    most = max(-2 * min(averages), FLAT_SHARE * tested["first_loss"])
+
+    def shown(values: Sequence[float]) -> list[tuple[float, float | None]]:
+        pairs = zip(tested["learning_rates"], values, strict=False)
+        return [(rate, value if value <= most else None) for rate, value in pairs]
+
+    title = "Learning-rate test: change of the batch loss (nats per token)"
+    series = [
+        Series(label="batch", points=shown(finite), style="faint"),
+        Series(label="smoothed", points=shown(averages), colour=1),
     ]
+    rate = training["learning_rate"]
+    return line_chart(
+        series,
+        title=title,
+        description=_describe(series),
+        x_label="learning rate",
+        y_label=title,
+        markers=[Marker(x=rate, label=f"chosen {rate:.2g}")],
+        log_x=True,
+    )
 
 
 def _points(records: History, key: str) -> list[tuple[float, float | None]]:

@@ -2,9 +2,10 @@
 
 The rate rises exponentially from a very low value on a few of the run's own batches, in turn, until
 the loss is clearly on its way up (Smith, arXiv 1506.01186). What counts of a batch is the change of
-its loss against the untouched weights: batches differ by more than a few updates bring. The chosen
-rate is a fixed fraction of the one at which the smoothed change is lowest. That one is the edge: it
-reaches zero as fast, but copies several times as much (LOG.md), and the fraction is calibrated on
+its loss against the untouched weights: batches differ by more than a few updates bring. The rate of
+the steepest descent is not the best one: a rate that reaches zero as fast as a lower one copies
+several times as much (LOG.md). AdamW's descent slows down far less than its rate, so the lowest
+rate is taken whose descent is still `SPEED_SHARE` of the steepest; the share is calibrated on
 models whose good rate is known by hand.
 
 No torch in here. The loop that calls it puts weights and optimizer back.
@@ -22,8 +23,10 @@ LOWEST_RATE, HIGHEST_RATE = 1e-6, 1.0
 PER_DECADE = 8
 BATCHES = 12
 """Different batches, each used about every 1.5 decades."""
-FRACTION = 0.1
-"""Of the rate at which the smoothed change of the loss is lowest."""
+SPEED_SHARE = 0.6
+"""Of the steepest descent, down to which a lower rate is as good."""
+FLAT_FRACTION = 0.1
+"""Of the highest rate that does not raise a loss which none lowers."""
 SPAN = 3
 """Neighbours on either side that the centred, triangular average takes in."""
 RISE_SHARE = 0.25
@@ -103,31 +106,39 @@ def smoothed(values: Sequence[float]) -> list[float]:
 def choose_rate(curve: RateCurve) -> tuple[float, str]:
     """The rate to train at, and a sentence on why.
 
-    Where the loss cannot be seen to fall, as in a model that is at its target already, the highest
-    rate that does not raise it takes the place of the one at which it is lowest.
+    Where the loss cannot be seen to fall, as in a model that is at its target already, it is a
+    fraction of the highest rate that does not raise it.
 
     Raises:
         UserError: the loss rises, or is not finite, from the lowest rates on; or no rate changes
             it.
     """
     finite = [change for change in curve.changes_nats if change is not None]
-    # Change number i is what the rates before number i have done.
-    done_by = [curve.learning_rates[0], *curve.learning_rates][: len(finite)]
-    averages = smoothed(finite)
-    noise = FLAT_SHARE * max(curve.first_loss, 1e-3)
-    place = min(range(len(averages)), key=averages.__getitem__) if averages else 0
-    told = "the smoothed loss is lowest"
-    if not averages or averages[place] > -noise:
-        risen = len(finite) < len(curve.changes_nats) or averages[-1] > noise
-        if not risen:
+    averages, tried = smoothed(finite), curve.learning_rates
+    noise = FLAT_SHARE * curve.first_loss
+    lowest = min(range(len(averages)), key=averages.__getitem__, default=0)
+    if not averages or averages[lowest] >= -noise:
+        if averages and averages[-1] <= noise and None not in curve.changes_nats:
             raise _no_rate("leaves the loss as it is")
-        calm = [i for i, average in enumerate(averages) if average <= noise]
-        place = max(calm, default=0)
-        told = "the loss, which none lowers, does not rise yet"
-    if place < PER_DECADE:
-        raise _no_rate("is too high, or the loss is not finite")
-    rate = FRACTION * done_by[place]
-    return rate, f"learning rate {rate:.3g}: {FRACTION:g} of {done_by[place]:.3g}, where {told}"
+        calm = [place for place, average in enumerate(averages) if average <= noise]
+        edge = tried[max(calm, default=0)]
+        if edge < tried[0] / FLAT_FRACTION:
+            raise _no_rate("is too high")
+        rate = FLAT_FRACTION * edge
+        return rate, f"learning rate {rate:.3g}: {FLAT_FRACTION:g} of the highest that is harmless"
+    # The update at rate number i is seen in change number i + 1.
+    speeds = [averages[i] - averages[i + 1] for i in range(lowest)]
+    place = max(range(lowest), key=speeds.__getitem__)
+    fastest = tried[place]
+    while place > 0 and speeds[place - 1] >= SPEED_SHARE * max(speeds):
+        place -= 1
+    if place == 0:
+        raise _no_rate("is too high")
+    rate = tried[place]
+    return rate, (
+        f"learning rate {rate:.3g}: the lowest that is nearly as fast as {fastest:.3g}, where the "
+        "loss falls fastest"
+    )
 
 
 def _has_risen(changes: Sequence[float | None], first_loss: float) -> bool:

@@ -124,7 +124,7 @@ class LossToZero:
     @property
     def learning_rate(self) -> float:
         """Rate of the descent, given or found."""
-        if self._given_rate != "auto":
+        if not isinstance(self._given_rate, str):
             return self._given_rate
         assert self._progress.found_rate is not None, "start_at comes first"
         return self._progress.found_rate

@@ -18,7 +18,7 @@ from common.schedule_options import ScheduleOptions
 
 
 def loss_to_zero(
-    *, learning_rate: float = 1.0, max_updates: int = 100, pass_every: int = 20, **options: Any
+    *, learning_rate: Any = 1.0, max_updates: int = 100, pass_every: int = 20, **options: Any
 ) -> LossToZero:
     """A schedule with a knee far above the target, which gives the simulations time to settle."""
     settling = {"pass_margin": 1.5, "knee": 0.2, "min_rate_factor": 0.1}
@@ -189,6 +189,19 @@ def test_forecast_of_an_accuracy() -> None:
         schedule.observe([2.0], [1 - wrong(1.0)])
     left, forecast = 20 * math.log2(0.8 / 0.01) - 60, schedule.steps_to_go()
     assert forecast == pytest.approx(left + 20, rel=0.4)  # and one more pass, 20 updates later
+
+
+def test_a_found_rate_is_part_of_the_state() -> None:
+    schedule = loss_to_zero(learning_rate="auto")
+    assert schedule.wants_rate and not loss_to_zero().wants_rate
+    schedule.start_at(0.25, "because")
+    assert schedule.rate == 0.25 and not schedule.wants_rate
+    assert schedule.drain_events() == [{"update": 0, "event": "rate_test", "message": "because"}]
+    copied = loss_to_zero(learning_rate="auto")
+    copied.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
+    assert copied.rate == 0.25 and not copied.wants_rate
+    with pytest.raises(UserError, match=r"learning_rate to be a positive number or auto"):
+        loss_to_zero(learning_rate=0.0)
 
 
 def test_zero_loss_is_accepted() -> None:

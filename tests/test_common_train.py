@@ -50,7 +50,7 @@ def sequences(count: int, seed: int) -> Tensor:
     return torch.randint(0, VOCABULARY, (count, LENGTH), generator=generator)
 
 
-def loss_to_zero(*, learning_rate: float, max_updates: int, **options: Any) -> LossToZero:
+def loss_to_zero(*, learning_rate: Any, max_updates: int, **options: Any) -> LossToZero:
     return LossToZero(
         ScheduleOptions(**options),
         learning_rate=learning_rate,
@@ -69,7 +69,7 @@ class Run:
         schedule: dict[str, Any] = {"pass_every": 3, "learning_rate": 1e-2, "max_updates": 400}
         schedule |= changes.pop("schedule", {})
         step = changes.pop("on_step", None)
-        rate = schedule["learning_rate"]
+        rate = 0.0 if schedule["learning_rate"] == "auto" else schedule["learning_rate"]
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, weight_decay=0.0)
         if step is not None:
             optimizer.register_step_pre_hook(lambda *_: step())
@@ -539,3 +539,84 @@ def test_several_processes_are_refused(
 
 if __name__ == "__main__":
     killed_in_the_middle(Path(sys.argv[1]))
+
+
+# The learning-rate test.
+
+AUTO = {"learning_rate": "auto", "max_updates": 24, "target_loss": 0.01}
+
+
+def auto_run(folder: Path, **changes: Any) -> Run:
+    return Run(folder, schedule=AUTO, **changes)
+
+
+def test_a_rate_test_leaves_weights_optimizer_and_random_numbers_as_they_were(
+    tmp_path: Path,
+) -> None:
+    run = auto_run(tmp_path / "auto")
+    torch.manual_seed(5)
+    before, random = run.weights(), torch.get_rng_state()
+    run.loop._prepare_bodies()
+    run.loop.model.train()
+    run.loop._find_rate()
+    assert_equal_weights(run.weights(), before)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert run.loop.optimizer.state_dict()["state"] == {}
+    (tested,) = run.history("rate_test")
+    assert len(tested["learning_rates"]) == len(tested["changes_nats"]) > 20
+    assert tested["changes_nats"][0] == pytest.approx(0.0, abs=1e-6)
+
+    # So training goes on as with that rate given, bit for bit.
+    rate = run.loop.schedule.rate_in(0)
+    found, given = (
+        auto_run(tmp_path / "found"),
+        Run(tmp_path / "given", schedule=AUTO | {"learning_rate": rate}),
+    )
+    found.loop.run()
+    given.loop.run()
+    assert_equal_weights(found.weights(), given.weights())
+    assert found.history("update") == given.history("update")
+    assert next(r["event"] for r in found.history("event")) == "rate_test"
+
+
+def test_a_resumed_run_does_not_repeat_the_rate_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed = auto_run(tmp_path / "whole"), auto_run(tmp_path / "killed")
+    whole.loop.run()
+
+    def kill(update: int) -> None:
+        if update == 12:
+            raise KeyboardInterrupt
+
+    killed.loop.on_update = kill
+    with pytest.raises(KeyboardInterrupt):
+        killed.loop.run()
+    again = auto_run(tmp_path / "killed")
+    monkeypatch.setattr(TrainingLoop, "_find_rate", lambda _: pytest.fail("repeated"))
+    again.loop.run(resume=True)
+    assert_equal_weights(again.weights(), whole.weights())
+    assert again.history() == whole.history()
+
+
+def test_a_run_killed_in_the_rate_test_begins_it_again_and_ends_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed = auto_run(tmp_path / "whole"), auto_run(tmp_path / "killed")
+    whole.loop.run()
+    real, steps = TrainingLoop._update_on, iter(range(100))
+
+    def die(self: TrainingLoop, *arguments: Any, **named: Any) -> None:
+        if next(steps) == 11:
+            raise KeyboardInterrupt
+        real(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLoop, "_update_on", die)
+        with pytest.raises(KeyboardInterrupt):
+            killed.loop.run()
+    assert not killed.loop.checkpoints.updates()
+    again = auto_run(tmp_path / "killed")
+    again.loop.run()
+    assert_equal_weights(again.weights(), whole.weights())
+    assert again.history() == whole.history()
