@@ -29,9 +29,9 @@ from transformers import (
 from common.decode_config import greedy_config
 from common.errors import UserError
 from common.files import atomic_write_text
+from common.inputs import EMBEDDED, looks_local
 from common.library_errors import LIBRARY_ERRORS, lacks_memory
 
-EMBEDDED = "embedded"
 TRIED_TOKENS = 8
 # Of the scores' norm. Causal rows of one batch are computed alike, mostly to the bit; an untrained
 # BERT, whose attention does next to nothing, differs by 3e-4 to 6e-4.
@@ -72,9 +72,8 @@ class ModelSource:
                     fix="name the folder that save_pretrained wrote",
                 )
             return str(local)
-        looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
         there = os.path.exists(local)
-        if there or looks_local or not path:
+        if there or looks_local(path) or not path:
             what = "which is a file" if there else "which does not exist"
             raise UserError(
                 expected=f"'embedded', a checkpoint folder, or a hub id of {self.what}",

@@ -16,8 +16,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 DISTRIBUTION = "hyperfitting"
 _PACKAGES = (DISTRIBUTION, "transformers", "accelerate", "numpy")
 _RESULTS = ("benchmarks/results", "benchmarks/REPORT.md", "benchmarks/report.html")
@@ -37,6 +35,8 @@ def provenance(seed: int, command: Sequence[str]) -> dict[str, Any]:
         (accelerator, or "cpu"), "versions" (package -> version, None where not installed),
         "git_commit" and "git_dirty" (None outside a checkout).
     """
+    import torch  # heavy, and a command that only plans runs needs none
+
     commit, dirty = git_state(Path(__file__).resolve().parent.parent)
     return {
         "seed": seed,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from common.config import RunConfig
 from common.errors import UserError
 
+DOMAIN = "text"
 HELDOUT = "heldout"
 
 
