@@ -21,6 +21,7 @@ import torch
 from common.checkpoint import Checkpoints
 from common.conditions import methods_json
 from common.config import RunConfig, TrainConfig, check_ranges
+from common.decode_copy import decoding_copy
 from common.device import Compute, pick_compute, pick_device, should_compile
 from common.domain import Domain, Stage
 from common.errors import UserError
@@ -106,6 +107,7 @@ def run_experiment(
         autocast=compute.autocast,
         report=show,
         notify=progress.note,
+        decoder=decoding_copy if compute.bf16 else None,
     )
     stages = Stages(folder.checkpoints / "stages", folder.manifest.claim)
     measured: dict[Stage, dict[str, Any]] = {}

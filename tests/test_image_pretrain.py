@@ -236,6 +236,7 @@ def test_other_classes_among_the_held_out_images_are_told(
         )
 
     monkeypatch.setattr(image.pretraining, "load_images", load)
+    monkeypatch.setattr("image.inputs.check_folder", lambda _: None)
     assert run_cli(main, [*argv, "--out", str(tmp_path / "run"), "--class_conditional"]) == 2
     assert "of the classes hen, fox; got hen, owl in heldout" in capsys.readouterr().err
 

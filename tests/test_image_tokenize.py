@@ -78,6 +78,7 @@ def images() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image.tokenizer_run, "load_images", load)
+        patch.setattr("image.inputs.check_folder", lambda _: None)
         yield
 
 
