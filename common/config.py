@@ -58,10 +58,11 @@ class TrainConfig:
     """Gradient clipping; 0 is off."""
     log_every: int = 8
     """Updates between two lines of history (and two meetings with the device)."""
-    checkpoint_every: int = 200
-    """Updates between checkpoints."""
-    validate_every_epochs: float = 1.0
-    """Epochs between validations: held-out loss, entropy and diversity."""
+    checkpoint_every: int | None = None
+    """Updates between checkpoints; null spaces them so that they take about 2 % of training."""
+    validate_every_epochs: float | None = None
+    """Epochs between validations: held-out loss, entropy and diversity. Null spaces them, close at
+    first and then wider, so that they take about 8 % of training."""
     probe: bool = True
     """Whether the entropy probe runs along with training, on the batch of every logged update."""
     order_seed: int | None = None

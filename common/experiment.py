@@ -36,6 +36,7 @@ from common.report import build_report
 from common.schedule import LossToZero
 from common.shared_original import original_key
 from common.stages import Stages
+from common.time_spent import time_line
 from common.tracker import tracked
 from common.train import TrainingLoop, TrainResult
 from common.tune import merged, prepare_tuning
@@ -149,6 +150,7 @@ def run_experiment(
         progress.note(head.notice)
     trained = _train(domain, config, folder, progress, evaluator, head, schedule, compute)
     progress.note(trained.message)
+    progress.note(time_line(trained.seconds_by_part))
     assert trained.early_stopped is not None and trained.best_update is not None
     final = copy_weights(parameters)
     load_weights(model, trained.early_stopped)
@@ -220,10 +222,11 @@ def _train(
     train_NT, options = domain.sequences("train"), config.train
     checkpoints = Checkpoints(folder.checkpoints, folder.manifest.claim)
     resume = config.resume and bool(checkpoints.updates())
-    validation = None
+    curve, curve_tokens = None, 0
     if config.measure.curve_prompts:
         prompts = evaluator.curve_prompts(config.measure.curve_prompts)
-        validation = partial(evaluator.curve_point, head.model, prompts)
+        curve = partial(evaluator.curve_point, head.model, prompts)
+        curve_tokens = len(prompts.references) * prompts.new_tokens
 
     budget = schedule.updates_left
     task = progress.task("hyperfitting", budget)
@@ -267,14 +270,19 @@ def _train(
             max_gradient_norm=options.max_gradient_norm,
             log_every=options.log_every,
             checkpoint_every=options.checkpoint_every,
-            validate_every=max(round(options.validate_every_epochs * per_epoch), 1),
+            validate_every=_updates(options.validate_every_epochs, per_epoch),
             compile_body=should_compile(options.compile, compute.device, budget),
             stats=options.probe,
-            validation=validation,
+            curve=curve,
+            curve_tokens=curve_tokens,
             ttr_name=domain.ttr_name,
             on_update=show,
         )
         return loop.run(resume=resume)
+
+
+def _updates(epochs: float | None, per_epoch: float) -> int | None:
+    return None if epochs is None else max(round(epochs * per_epoch), 1)
 
 
 def _spread(rows_NT: torch.Tensor, count: int) -> torch.Tensor:
@@ -313,6 +321,7 @@ def _training_record(
         "seconds": round(trained.seconds, 1),
         "total_seconds": round(time.perf_counter() - started, 1),
         "tokens_per_second": round(trained.tokens_per_second, 1),
+        "seconds_by_part": trained.seconds_by_part,
         "message": trained.message,
         "best_validation_loss": trained.best_validation_loss,
         "best_validation_update": trained.best_update,
