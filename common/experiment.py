@@ -11,6 +11,7 @@ What is measured on the original model can be shared between runs, see `common.s
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,12 +34,13 @@ from common.progress import Progress
 from common.provenance import provenance
 from common.record import TRACKER_FOLDER, RunFolder, make_metrics
 from common.report import build_report
+from common.saved_weights import dtype_to_save, round_weights, rounding_line
 from common.schedule import LossToZero
 from common.shared_original import original_key
 from common.stages import Stages
 from common.time_spent import time_line
 from common.tracker import tracked
-from common.train import TrainingLoop, TrainResult
+from common.train import TrainingLoop, TrainResult, mean_loss
 from common.tune import merged, prepare_tuning
 from common.weights import copy_weights, load_weights, trainable_parameters
 
@@ -70,6 +72,7 @@ def run_experiment(
     progress: Progress,
     *,
     command: list[str],
+    source_dtype: torch.dtype | None = None,
 ) -> dict[str, Any]:
     """Run everything and fill the run folder.
 
@@ -79,6 +82,7 @@ def run_experiment(
         folder: made by `RunFolder.create`.
         progress: where to tell how far it is.
         command: for the provenance.
+        source_dtype: of the weights as the source checkpoint has them; None where it does not say.
 
     Returns:
         The content of `metrics.json`. Its outcome may be "budget_exhausted" or "diverged":
@@ -156,16 +160,31 @@ def run_experiment(
     load_weights(model, trained.early_stopped)
     measure("early-stopped", trained.best_update, head)
     load_weights(model, final)
+    # From here on it is the model that is saved: LoRA folded in, rounded as the file will be.
+    model = merged(model)
+    training = _training_record(trained, config, train_NT, parameters)
+    saved_in = dtype_to_save(config.train.save_dtype, source_dtype)
+    head = attach_head(model, first_BT)
+    if saved_in is not torch.float32:
+        round_weights(model, saved_in)
+        training["saved_loss"] = mean_loss(
+            head,
+            train_NT,
+            config.train.micro_batch_size or config.train.batch_size,
+            compute,
+            first_target=domain.first_target,
+        )
+        progress.note(rounding_line(trained.final_loss, training["saved_loss"], saved_in))
     measure("hyperfitted", trained.updates, head)
 
     continued = {
         name: sets for one in measured.values() for name, sets in one["continuations"].items()
     }
     generated = evaluator.by_condition(continued)
-    trainable = sum(p.numel() for p in parameters.values())
+    training["total_seconds"] = round(time.perf_counter() - started, 1)
     metrics = make_metrics(
         domain=domain.name,
-        training=_training_record(trained, config, train_NT, trainable, started),
+        training=training,
         probe={stage: one["probe"] for stage, one in measured.items()},
         conditions=evaluator.metrics(generated),
         by_position={stage: one["by_position"] for stage, one in measured.items()},
@@ -175,13 +194,25 @@ def run_experiment(
     folder.write_samples(evaluator.samples(generated))
     with folder.manifest.adding(folder.model.name) as added:
         card = model_card(metrics, config, rows=domain.main_metrics)
-        domain.save(merged(model), added, card)
+        domain.save(model.to(saved_in), added, card)
     folder.write_metrics(metrics)
     with folder.manifest.adding() as added:
         shown = domain.present(generated, metrics["by_position"], added)
     report = build_report(folder.path, shown)
     progress.note(f"report: {report}")
+    if not config.train.keep_checkpoints and not may_go_on(metrics["training"], config):
+        folder.drop_checkpoints()
     return metrics
+
+
+def may_go_on(training: Mapping[str, Any], config: RunConfig) -> bool:
+    """Whether a run that has ended would train further with a larger budget.
+
+    Args:
+        training: of its metrics.
+        config: of the run.
+    """
+    return config.schedule.mode == "target" and training["outcome"] == "budget_exhausted"
 
 
 def require_success(metrics: dict[str, Any], config: RunConfig) -> None:
@@ -309,8 +340,7 @@ def _training_record(
     trained: TrainResult,
     config: RunConfig,
     train_NT: torch.Tensor,
-    trainable: int,
-    started: float,
+    parameters: Mapping[str, torch.nn.Parameter],
 ) -> dict[str, Any]:
     return {
         "outcome": trained.outcome,
@@ -319,7 +349,6 @@ def _training_record(
         "updates": trained.updates,
         "epochs": round(trained.epochs, 3),
         "seconds": round(trained.seconds, 1),
-        "total_seconds": round(time.perf_counter() - started, 1),
         "tokens_per_second": round(trained.tokens_per_second, 1),
         "seconds_by_part": trained.seconds_by_part,
         "message": trained.message,
@@ -327,5 +356,5 @@ def _training_record(
         "best_validation_update": trained.best_update,
         "sequences": train_NT.shape[0],
         "tokens_per_sequence": train_NT.shape[1],
-        "trainable_parameters": trainable,
+        "trainable_parameters": sum(p.numel() for p in parameters.values()),
     }

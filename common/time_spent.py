@@ -6,8 +6,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-PARTS = ("updates", "first_update", "full_passes", "validation", "curve", "checkpoints")
-"""first_update is the first of each process, with compilation; what no part covers is "other"."""
+PARTS = (
+    "preparation",
+    "first_update",
+    "updates",
+    "full_passes",
+    "validation",
+    "curve",
+    "checkpoints",
+)
+"""preparation: the states that a frozen prefix gives; first_update: of each process, with
+compilation. What none of them covers is "other"."""
 _WORDS = {"first_update": "first update and compilation", "full_passes": "full passes"}
 
 
@@ -19,7 +28,7 @@ class TimeSpent:
     """
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
 
     @contextmanager
     def on(self, part: str) -> Iterator[None]:

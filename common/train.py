@@ -184,8 +184,9 @@ class TrainingLoop:
         """
         self._started = time.perf_counter()
         self.model.train()
-        _assert_no_dropout(self.head, self.sequences_NT[:2].long().to(self.compute.device))
-        self._prepare_bodies()
+        with self.time.on("preparation"):
+            _assert_no_dropout(self.head, self.sequences_NT[:2].long().to(self.compute.device))
+            self._prepare_bodies()
         self._space_points()
         if resume:
             self._resume()
@@ -442,7 +443,9 @@ class TrainingLoop:
         state, notices = self.checkpoints.load_newest()
         self._load(state)
         self.schedule.load_state_dict(state["schedule"])
-        self._seconds_before, self.time.seconds = state["seconds"], state["seconds_by_part"]
+        self._seconds_before = state["seconds"]
+        for part, seconds in state["seconds_by_part"].items():
+            self.time.add(part, seconds)
         torch.set_rng_state(state["torch_rng"])
         if state["cuda_rng"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_rng"])

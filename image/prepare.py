@@ -57,7 +57,6 @@ def prepare(config: ImageRunConfig) -> Prepared:
         )
 
     return Prepared(
-        domain=ImageDomain.name,
         notes=data.notes,
         shape=shape,
         train_NT=data.train_NT,

@@ -25,12 +25,13 @@ PROG = "python -m image.run"
 def main(argv: list[str]) -> int:
     config = parse(ImageRunConfig, argv, prog=PROG, description=__doc__ or "")
     check_before_reading(config)
-    check_run_inputs(config, output_folder(config, DOMAIN))
+    out = output_folder(config, DOMAIN)
+    check_run_inputs(config, out)
     # Heavy, hence behind the checks: a mistyped option need not wait for it.
     from common.command import run_command
     from image.prepare import prepare
 
-    return run_command(config, [PROG, *argv], lambda: prepare(config))
+    return run_command(config, [PROG, *argv], lambda: prepare(config), out=out)
 
 
 if __name__ == "__main__":

@@ -485,7 +485,7 @@ def test_seconds_by_part_cover_the_training(tmp_path: Path) -> None:
     result = run.loop.run()
     parts = result.seconds_by_part
     assert sum(parts.values()) == pytest.approx(result.seconds, abs=0.05)
-    timed = ("updates", "first_update", "full_passes", "validation", "checkpoints")
+    timed = ("preparation", "updates", "first_update", "full_passes", "validation", "checkpoints")
     assert all(parts[name] > 0 for name in timed) and parts["curve"] >= 0
     (line,) = run.history("time")
     assert line["update"] == 22 and parts.items() >= {"updates": line["updates"]}.items()

@@ -45,7 +45,6 @@ def prepare(config: TextRunConfig) -> Prepared:
         return TextDomain(model=model, tokenizer=tokenizer, data=data, conditions=conditions)
 
     return Prepared(
-        domain=TextDomain.name,
         notes=data.describe(),
         shape=shape,
         train_NT=data.train.ids_NT,

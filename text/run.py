@@ -27,12 +27,13 @@ def main(argv: list[str]) -> int:
     check_before_reading(config)
     check_sources(config)
     read, searched = run_inputs(config)
-    keep_apart(output_folder(config, DOMAIN), read, searched=searched)
+    out = output_folder(config, DOMAIN)
+    keep_apart(out, read, searched=searched)
     # Heavy, hence behind the checks: a mistyped option need not wait for it.
     from common.command import run_command
     from text.prepare import prepare
 
-    return run_command(config, [PROG, *argv], lambda: prepare(config))
+    return run_command(config, [PROG, *argv], lambda: prepare(config), out=out)
 
 
 if __name__ == "__main__":
