@@ -30,11 +30,11 @@ from transformers import (
 from common.decode_config import greedy_config
 from common.errors import UserError
 from common.files import atomic_write_text, file_sha256
+from common.inputs import EMBEDDED, looks_local
 from common.installed_weights import InstalledWeights
 from common.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
 from common.provenance import ModelOrigin
 
-EMBEDDED = "embedded"
 TRIED_TOKENS = 8
 # Of the scores' norm. Causal rows of one batch are computed alike, mostly to the bit; an untrained
 # BERT, whose attention does next to nothing, differs by 3e-4 to 6e-4.
@@ -83,10 +83,8 @@ class ModelSource:
                     fix="name the folder that save_pretrained wrote",
                 )
             return str(local)
-        looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
-        looks_local = looks_local or path.lower().endswith(".gguf")
         there = os.path.exists(local)
-        if there or looks_local or not path:
+        if there or looks_local(path) or not path:
             what = "which is a file" if there else "which does not exist"
             raise UserError(
                 expected=f"{self._names()}, or a hub id of {self.what}",

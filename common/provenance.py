@@ -17,8 +17,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 DISTRIBUTION = "hyperfitting"
 _PACKAGES = (DISTRIBUTION, "transformers", "accelerate", "numpy")
 _RESULTS = ("benchmarks/results", "benchmarks/REPORT.md", "benchmarks/report.html")
@@ -65,6 +63,8 @@ def provenance(
         torch computes with), "device" (accelerator, or "cpu"), "versions" (package -> version, None
         where not installed), "git_commit" and "git_dirty" (None outside a checkout).
     """
+    import torch  # heavy, and a command that only plans runs needs none
+
     commit, dirty = git_state(Path(__file__).resolve().parent.parent)
     return {
         **({} if model is None else {"model": model.to_json()}),

@@ -26,6 +26,7 @@ import common.decode
 import common.experiment
 from common.cache_check import CacheCheck
 from common.checkpoint import Checkpoints
+from common.conditions import ALWAYS
 from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
@@ -42,7 +43,9 @@ from common.presentation import Presentation
 from common.progress import Progress
 from common.provenance import ModelOrigin
 from common.record import RunFolder
+from common.saved_weights import DTYPES
 from common.shared_original import original_key
+from common.summary import conditions_table
 
 VOCABULARY, LENGTH, CONTEXT, NEW = 32, 24, 4, 8
 SCHEMA = Path(common.experiment.__file__).parent / "schema" / "metrics.schema.json"
@@ -134,10 +137,18 @@ CONFIG = RunConfig(
     device="cpu",
     schedule=ScheduleConfig(learning_rate=1e-2, max_epochs=150, target_loss=0.06),
     train=TrainConfig(
-        batch_size=6, tune="all", precision="fp32", compile="off", validate_every_epochs=10
+        batch_size=6,
+        tune="all",
+        precision="fp32",
+        compile="off",
+        validate_every_epochs=10,
+        keep_checkpoints=True,
     ),
     measure=MeasureConfig(curve_prompts=3),
 )
+
+
+FEW = MeasureConfig(curve_prompts=0)
 
 
 def run(out: Path, config: RunConfig = CONFIG, **changes: Any) -> dict[str, Any]:
@@ -412,6 +423,86 @@ def test_lora_on_the_last_block(tmp_path: Path) -> None:
     fresh = Walks().model.state_dict()
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, fresh[n])}
     assert changed and all(name.startswith("model.layers.1.") for name in changed)
+
+
+def test_a_run_that_has_ended_keeps_no_checkpoint(tmp_path: Path) -> None:
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=3)
+    train = replace(CONFIG.train, keep_checkpoints=False)
+    run(tmp_path / "run", schedule=fixed, train=train)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert RunFolder(tmp_path / "run").ended() is not None
+    run(tmp_path / "kept", schedule=fixed)
+    assert list((tmp_path / "kept" / "checkpoints").glob("update-*.pt"))
+    # One that a larger budget would take further keeps what it goes on from.
+    short = replace(CONFIG.schedule, max_epochs=2)
+    run(tmp_path / "short", schedule=short, train=train)
+    longer = run(
+        tmp_path / "short", schedule=replace(short, max_epochs=3), train=train, resume=True
+    )
+    assert longer["training"]["updates"] == 6
+    mine = tmp_path / "run" / "checkpoints" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("not of the run")
+    RunFolder(tmp_path / "run").drop_checkpoints()
+    assert mine.exists()
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+@pytest.mark.parametrize("name", ["bf16", "fp16", "fp32"])
+def test_what_is_measured_is_what_is_saved(tmp_path: Path, name: str, lora_rank: int) -> None:
+    fixed = ScheduleConfig(learning_rate=1e-2, mode="fixed", fixed_updates=12)
+    train = replace(CONFIG.train, save_dtype=name, lora_rank=lora_rank)
+    metrics = run(tmp_path / "run", schedule=fixed, train=train, measure=FEW)
+    validate(metrics)
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model")
+    assert saved.dtype is DTYPES[name]
+    model, rows = saved.float(), walks(12, 1)
+    with torch.no_grad():
+        loss = model(input_ids=rows, labels=rows).loss.item()
+        near, far = walks(6, 2), walks(5, 3)
+        held = torch.cat([near, far])[:, : CONTEXT + NEW]
+        log_p = model(input_ids=held).logits[:, CONTEXT - 1 : -1].double().log_softmax(dim=-1)
+    training = metrics["training"]
+    assert training.get("saved_loss", training["final_loss"]) == pytest.approx(loss, abs=1e-6)
+    assert ("saved_loss" in training) == (name != "fp32")
+    probed = -log_p.gather(-1, held[:, CONTEXT:, None]).mean().item()
+    assert metrics["probe"]["hyperfitted"]["loss_nats"] == pytest.approx(probed, abs=1e-6)
+
+
+def test_the_source_gives_the_dtype(tmp_path: Path) -> None:
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
+    config = replace(CONFIG, schedule=fixed, measure=FEW)
+    folder = RunFolder.create(tmp_path / "run", config_yaml=to_yaml(config))
+    run_experiment(
+        Walks(),
+        config,
+        folder,
+        Progress(quiet=True),
+        command=["walks"],
+        source_dtype=torch.bfloat16,
+    )
+    assert AutoModelForCausalLM.from_pretrained(folder.model).dtype is torch.bfloat16
+
+
+def test_two_conditions_are_enough_for_everything(tmp_path: Path) -> None:
+    """Report, model card, table and the figures over seeds of a run with the least there is."""
+
+    class Least(Walks):
+        def conditions(self) -> list[Condition]:
+            return [one for one in super().conditions() if one.name in (*ALWAYS, "human")]
+
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
+    config = replace(CONFIG, schedule=fixed, measure=FEW)
+    folder = RunFolder.create(tmp_path / "run", config_yaml=to_yaml(config))
+    progress = Progress(quiet=True)
+    metrics = run_experiment(Least(), config, folder, progress, command=["walks"])
+    validate(metrics)
+    assert list(metrics["conditions"]) == [*ALWAYS, "human"]
+    assert list(metrics["probe"]) == ["original", "early-stopped", "hyperfitted"]
+    table = conditions_table(metrics, Walks.main_metrics)
+    assert "blocked" not in table and "hyperfitted" in table
+    assert "hyperfitted" in (folder.model / "README.md").read_text()
+    assert "Greedy decoding" in folder.report.read_text()
 
 
 def test_divergence_is_reported_with_everything_written(

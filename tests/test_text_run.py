@@ -24,6 +24,7 @@ from transformers import (
     Qwen2Config,
 )
 
+import text.prepare
 import text.run
 from common.errors import run_cli
 from common.jsonl import read_jsonl
@@ -194,7 +195,7 @@ def test_dry_run_reads_no_weights_and_writes_nothing(
     def refuse(*_args: object, **_options: object) -> None:
         raise AssertionError("weights were loaded")
 
-    monkeypatch.setattr(text.run, "load_model", refuse)
+    monkeypatch.setattr(text.prepare, "load_model", refuse)
     monkeypatch.chdir(tmp_path)
     checkpoint = tmp_path / "no-weights"
     shutil.copytree(tiny_checkpoint, checkpoint)

@@ -9,6 +9,7 @@ from typing import Literal
 from common.config import RunConfig
 from common.errors import UserError
 
+DOMAIN = "text"
 HELDOUT = "heldout"
 
 
