@@ -72,6 +72,18 @@ def test_yaml_and_overrides_that_beat_it(tmp_path: Path) -> None:
     assert config.train.log_every == TrainConfig().log_every
 
 
+@pytest.mark.parametrize(("word", "value"), [("auto", "auto"), ("1e-4", 1e-4), ("2", 2.0)])
+def test_a_rate_is_a_number_or_auto_in_words_and_files(
+    tmp_path: Path, word: str, value: float | str
+) -> None:
+    config = parse(RunConfig, ["--schedule.learning_rate", word], prog="x", description="")
+    assert config.schedule.learning_rate == value
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert read_config(RunConfig, path) == config
+    assert parse_options(RunConfig, {"schedule.learning_rate": value}, prog="x") == config
+
+
 def test_yaml_round_trip(tmp_path: Path) -> None:
     config = ShapesConfig(
         name="x",
