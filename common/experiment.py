@@ -41,7 +41,7 @@ from common.shared_original import original_key
 from common.stages import Stages
 from common.time_spent import time_line
 from common.tracker import tracked
-from common.train import TrainingLoop, TrainResult, mean_loss
+from common.train import TrainingLoop, TrainResult, loss_and_accuracy
 from common.tune import merged, prepare_tuning
 from common.weights import copy_weights, load_weights, trainable_parameters
 
@@ -175,7 +175,7 @@ def run_experiment(
     head = attach_head(model, first_BT)
     if saved_in is not torch.float32:
         round_weights(model, saved_in)
-        training["saved_loss"] = mean_loss(
+        training["saved_loss"], _ = loss_and_accuracy(
             head,
             train_NT,
             config.train.micro_batch_size or config.train.batch_size,
