@@ -28,7 +28,7 @@ class DiskNeed:
     final: int
 
     def __str__(self) -> str:
-        return f"{self.peak / GB:.1f} GB of disk at most, {self.final / GB:.1f} GB at the end"
+        return f"{_told(self.peak)} of disk at most, {_told(self.final)} at the end"
 
 
 def disk_need(
@@ -68,10 +68,14 @@ def check_disk(need: DiskNeed, out: Path) -> None:
     if need.peak > free:
         raise UserError(
             expected=f"room for the run in {str(out)!r}: {need}",
-            got=f"{free / GB:.1f} GB free",
+            got=f"{_told(free)} free",
             fix="free some space, choose an --out on another disk, or train fewer weights "
             "(train.tune, train.lora_rank)",
         )
+
+
+def _told(size: int) -> str:
+    return f"{size / GB:.1f} GB" if size >= GB / 10 else f"{size / 10**6:.1f} MB"
 
 
 def _replaced_bytes(out: Path) -> int:

@@ -34,7 +34,7 @@ from common.device import Compute
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.errors import UserError
 from common.evaluate import Evaluator
-from common.experiment import make_schedule, require_success, run_experiment
+from common.experiment import _updates, make_schedule, require_success, run_experiment
 from common.files import atomic_write_text
 from common.intervals import bootstrap_mean
 from common.jsonl import read_jsonl
@@ -650,6 +650,11 @@ def test_schedule_of_a_run_in_passes() -> None:
     target = replace(CONFIG, schedule=ScheduleConfig(fixed_epochs=2))
     with pytest.raises(UserError, match=r"schedule\.fixed_epochs to be unset in target mode"):
         make_schedule(target, 12)
+
+
+def test_epochs_between_validations_in_updates() -> None:
+    assert _updates(None, 64.0) is None  # spaced by the loop
+    assert [_updates(epochs, 64.0) for epochs in (0.5, 2.0, 1e-9)] == [32, 128, 1]
 
 
 def test_schedule_of_a_run() -> None:
