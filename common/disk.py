@@ -80,5 +80,5 @@ def _told(size: int) -> str:
 
 def _replaced_bytes(out: Path) -> int:
     folders = (out / "checkpoints", out / "model")
-    files = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    files = (path for folder in folders if os.path.isdir(folder) for path in folder.iterdir())
     return sum(path.stat().st_size for path in files if path.is_file())

@@ -456,6 +456,25 @@ def test_what_is_measured_is_what_is_saved(tmp_path: Path, name: str, lora_rank:
     assert metrics["probe"]["hyperfitted"]["loss_nats"] == pytest.approx(probed, abs=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_bf16_run_decodes_with_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    copied: list[Any] = []
+    real = common.experiment.decoding_copy
+
+    def note(model: Any) -> Any:
+        copied.append(model)
+        return real(model)
+
+    monkeypatch.setattr(common.experiment, "decoding_copy", note)
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
+    train = replace(CONFIG.train, precision=precision)
+    run(tmp_path / "run", schedule=fixed, train=train, measure=replace(FEW, curve_prompts=2))
+    # Three models measured, and two points of the curve: before and after the one update.
+    assert len(copied) == (5 if precision == "bf16" else 0)
+
+
 def test_the_source_gives_the_dtype(tmp_path: Path) -> None:
     fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
     config = replace(CONFIG, schedule=fixed, measure=FEW)
