@@ -28,7 +28,7 @@ class DiskNeed:
     final: int
 
     def __str__(self) -> str:
-        return f"{self.peak / GB:.1f} GB of disk at most, {self.final / GB:.1f} GB at the end"
+        return f"{_told(self.peak)} of disk at most, {_told(self.final)} at the end"
 
 
 def disk_need(
@@ -68,13 +68,17 @@ def check_disk(need: DiskNeed, out: Path) -> None:
     if need.peak > free:
         raise UserError(
             expected=f"room for the run in {str(out)!r}: {need}",
-            got=f"{free / GB:.1f} GB free",
+            got=f"{_told(free)} free",
             fix="free some space, choose an --out on another disk, or train fewer weights "
             "(train.tune, train.lora_rank)",
         )
 
 
+def _told(size: int) -> str:
+    return f"{size / GB:.1f} GB" if size >= GB / 10 else f"{size / 10**6:.1f} MB"
+
+
 def _replaced_bytes(out: Path) -> int:
     folders = (out / "checkpoints", out / "model")
-    files = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    files = (path for folder in folders if os.path.isdir(folder) for path in folder.iterdir())
     return sum(path.stat().st_size for path in files if path.is_file())

@@ -77,7 +77,7 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
+def atomic_write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write `path` whole or not at all: temporary file beside it, fsync, rename, fsync the folder.
 
     The file gets the permissions of the user's umask, unlike what `tempfile` makes.

@@ -6,7 +6,8 @@
 
 The top quarter of held-out images is given and the model completes them, code by code. Writes
 config.yaml, metrics.json, history.jsonl, samples.jsonl, report.html, pictures/, model/ and
-checkpoints/ to --out (runs/image/NAME by default).
+checkpoints/ to --out (runs/image/NAME by default). Checkpoints go when the run has
+ended, unless train.keep_checkpoints is true.
 """
 
 from __future__ import annotations

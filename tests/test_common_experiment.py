@@ -34,7 +34,7 @@ from common.device import Compute
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.errors import UserError
 from common.evaluate import Evaluator
-from common.experiment import make_schedule, require_success, run_experiment
+from common.experiment import _updates, make_schedule, require_success, run_experiment
 from common.files import atomic_write_text
 from common.intervals import bootstrap_mean
 from common.jsonl import read_jsonl
@@ -469,6 +469,25 @@ def test_what_is_measured_is_what_is_saved(tmp_path: Path, name: str, lora_rank:
     assert metrics["probe"]["hyperfitted"]["loss_nats"] == pytest.approx(probed, abs=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_bf16_run_decodes_with_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    copied: list[Any] = []
+    real = common.experiment.decoding_copy
+
+    def note(model: Any) -> Any:
+        copied.append(model)
+        return real(model)
+
+    monkeypatch.setattr(common.experiment, "decoding_copy", note)
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
+    train = replace(CONFIG.train, precision=precision)
+    run(tmp_path / "run", schedule=fixed, train=train, measure=replace(FEW, curve_prompts=2))
+    # Three models measured, and two points of the curve: before and after the one update.
+    assert len(copied) == (5 if precision == "bf16" else 0)
+
+
 def test_the_source_gives_the_dtype(tmp_path: Path) -> None:
     fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
     config = replace(CONFIG, schedule=fixed, measure=FEW)
@@ -680,6 +699,11 @@ def test_schedule_of_a_run_in_passes() -> None:
     target = replace(CONFIG, schedule=ScheduleConfig(fixed_epochs=2))
     with pytest.raises(UserError, match=r"schedule\.fixed_epochs to be unset in target mode"):
         make_schedule(target, 12)
+
+
+def test_epochs_between_validations_in_updates() -> None:
+    assert _updates(None, 64.0) is None  # spaced by the loop
+    assert [_updates(epochs, 64.0) for epochs in (0.5, 2.0, 1e-9)] == [32, 128, 1]
 
 
 def test_schedule_of_a_run() -> None:

@@ -49,7 +49,6 @@ ARTEFACTS = {
     "samples.jsonl",
     "report.html",
     "model",
-    "checkpoints",
 }
 # The least that is still a run: one prompt set of three prompts.
 LEAST = (
@@ -112,7 +111,8 @@ def test_all_artefacts_are_there(finished: Path) -> None:
     assert {entry.name for entry in finished.iterdir()} >= ARTEFACTS
     assert "<svg" in (finished / "report.html").read_text(encoding="utf-8")
     history = read_jsonl(finished / "history.jsonl")
-    assert {row["kind"] for row in history} == {"update", "epoch", "full_pass", "event"}
+    assert {row["kind"] for row in history} == {"update", "epoch", "full_pass", "event", "time"}
+    assert not (finished / "checkpoints").exists()  # it has ended
 
 
 def test_every_condition_is_measured_on_every_prompt_set(finished: Path) -> None:

@@ -5,7 +5,8 @@
     python -m text.run --config configs/text/paper_tinyllama.yaml
 
 Writes config.yaml, metrics.json, history.jsonl, samples.jsonl, report.html, model/ and
-checkpoints/ to --out (runs/text/NAME by default).
+checkpoints/ to --out (runs/text/NAME by default). Checkpoints go when the run has
+ended, unless train.keep_checkpoints is true.
 """
 
 from __future__ import annotations
