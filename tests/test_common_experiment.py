@@ -498,6 +498,7 @@ def test_the_source_gives_the_dtype(tmp_path: Path) -> None:
         folder,
         Progress(quiet=True),
         command=["walks"],
+        origin=ModelOrigin(name="walker"),
         source_dtype=torch.bfloat16,
     )
     assert AutoModelForCausalLM.from_pretrained(folder.model).dtype is torch.bfloat16
@@ -514,7 +515,8 @@ def test_two_conditions_are_enough_for_everything(tmp_path: Path) -> None:
     config = replace(CONFIG, schedule=fixed, measure=FEW)
     folder = RunFolder.create(tmp_path / "run", config_yaml=to_yaml(config))
     progress = Progress(quiet=True)
-    metrics = run_experiment(Least(), config, folder, progress, command=["walks"])
+    origin = ModelOrigin(name="walker")
+    metrics = run_experiment(Least(), config, folder, progress, command=["walks"], origin=origin)
     validate(metrics)
     assert list(metrics["conditions"]) == [*ALWAYS, "human"]
     assert list(metrics["probe"]) == ["original", "early-stopped", "hyperfitted"]
