@@ -61,10 +61,10 @@ class TrainConfig:
     log_every: int = 8
     """Updates between two lines of history (and two meetings with the device)."""
     checkpoint_every: int | None = None
-    """Updates between checkpoints; null spaces them so that they take about 2 % of training."""
+    """Updates between checkpoints; null spaces them so that they take about 1.5 % of training."""
     validate_every_epochs: float | None = None
     """Epochs between validations: held-out loss, entropy and diversity. Null spaces them, close at
-    first and then wider, so that they take about 8 % of training."""
+    first and then wider, so that they take about 6 % of training."""
     keep_checkpoints: bool = False
     """Leave the checkpoints of a run that has ended where they are."""
     save_dtype: SaveDtype = "auto"

@@ -298,7 +298,7 @@ def test_a_first_look_measures_what_was_asked_for(
     """Both greedy conditions and the references are there in any case, and enough for the page."""
     out = tmp_path / "run"
     fixed = ["--schedule.mode", "fixed", "--schedule.fixed_updates", "1"]
-    few = ["--data.prompts", "4", "--data.references", "8"]
+    few = ["--data.prompts", "4", "--data.references", "100"]
     argv = ["--model", str(tiny_image_checkpoint), *tiny_image_run, *fixed, *few]
     argv += ["--out", str(out), "--measure.conditions", '["original-sampled"]']
     assert main(argv) == 0
