@@ -2,11 +2,15 @@
 
 The rate rises exponentially from a very low value on a few of the run's own batches, in turn, until
 the loss is clearly on its way up (Smith, arXiv 1506.01186). What counts of a batch is the change of
-its loss against the untouched weights: batches differ by more than a few updates bring. The rate of
-the steepest descent is not the best one: a rate that reaches zero as fast as a lower one copies
-several times as much (LOG.md). AdamW's descent slows down far less than its rate, so the lowest
-rate is taken whose descent is still `SPEED_SHARE` of the steepest; the share is calibrated on
-models whose good rate is known by hand.
+its loss against the untouched weights: batches differ by more than a few updates bring.
+
+The rate that descends fastest is not the best one: as fast to zero as a lower one, it copies
+several times as much (LOG.md). So the rule asks for fast enough, not for fastest: the rate at which
+the smoothed loss has fallen by `DESCENT_SHARE`, which in a test of this pace means an update that
+takes about 1 % off the loss, and a run of a few hundred. Where the model learns too slowly for
+that, stability decides: never above `EDGE_FRACTION` of the rate at which the smoothed loss is
+lowest, since rates near that edge rattle. Both are calibrated on models whose good rate is known by
+hand (LOG.md): with either alone one of them is off by a factor of three or more.
 
 No torch in here. The loop that calls it puts weights and optimizer back.
 """
@@ -23,10 +27,10 @@ LOWEST_RATE, HIGHEST_RATE = 1e-6, 1.0
 PER_DECADE = 8
 BATCHES = 12
 """Different batches, each used about every 1.5 decades."""
-SPEED_SHARE = 0.6
-"""Of the steepest descent, down to which a lower rate is as good."""
-FLAT_FRACTION = 0.1
-"""Of the highest rate that does not raise a loss which none lowers."""
+DESCENT_SHARE = 0.05
+"""Of the first loss, by which the smoothed loss has fallen at a rate that is fast enough."""
+EDGE_FRACTION = 0.25
+"""Of the rate at which the smoothed change of the loss is lowest; no rate above is chosen."""
 SPAN = 3
 """Neighbours on either side that the centred, triangular average takes in."""
 RISE_SHARE = 0.25
@@ -106,39 +110,34 @@ def smoothed(values: Sequence[float]) -> list[float]:
 def choose_rate(curve: RateCurve) -> tuple[float, str]:
     """The rate to train at, and a sentence on why.
 
-    Where the loss cannot be seen to fall, as in a model that is at its target already, it is a
-    fraction of the highest rate that does not raise it.
+    Where the loss cannot be seen to fall, as in a model that is at its target already, the highest
+    rate that does not raise it takes the place of the one at which it is lowest.
 
     Raises:
         UserError: the loss rises, or is not finite, from the lowest rates on; or no rate changes
             it.
     """
     finite = [change for change in curve.changes_nats if change is not None]
-    averages, tried = smoothed(finite), curve.learning_rates
+    averages = smoothed(finite)
     noise = FLAT_SHARE * curve.first_loss
-    lowest = min(range(len(averages)), key=averages.__getitem__, default=0)
-    if not averages or averages[lowest] >= -noise:
+    place = min(range(len(averages)), key=averages.__getitem__, default=0)
+    told = "the smoothed loss is lowest"
+    if not averages or averages[place] >= -noise:
         if averages and averages[-1] <= noise and None not in curve.changes_nats:
             raise _no_rate("leaves the loss as it is")
-        calm = [place for place, average in enumerate(averages) if average <= noise]
-        edge = tried[max(calm, default=0)]
-        if edge < tried[0] / FLAT_FRACTION:
-            raise _no_rate("is too high")
-        rate = FLAT_FRACTION * edge
-        return rate, f"learning rate {rate:.3g}: {FLAT_FRACTION:g} of the highest that is harmless"
-    # The update at rate number i is seen in change number i + 1.
-    speeds = [averages[i] - averages[i + 1] for i in range(lowest)]
-    place = max(range(lowest), key=speeds.__getitem__)
-    fastest = tried[place]
-    while place > 0 and speeds[place - 1] >= SPEED_SHARE * max(speeds):
-        place -= 1
-    if place == 0:
+        place = max((i for i, average in enumerate(averages) if average <= noise), default=0)
+        told = "the loss, which none lowers, does not rise yet"
+    # Change number i is what the rates before number i have done.
+    done_by = [curve.learning_rates[0], *curve.learning_rates]
+    edge = done_by[place]
+    rate, why = EDGE_FRACTION * edge, f"{EDGE_FRACTION:g} of {edge:.3g}, where {told}"
+    goal = -DESCENT_SHARE * curve.first_loss
+    fast = next((done_by[i] for i, average in enumerate(averages) if average <= goal), math.inf)
+    if fast < rate:
+        rate, why = fast, f"the smoothed loss has fallen by {100 * DESCENT_SHARE:g} % there"
+    if rate <= LOWEST_RATE:
         raise _no_rate("is too high")
-    rate = tried[place]
-    return rate, (
-        f"learning rate {rate:.3g}: the lowest that is nearly as fast as {fastest:.3g}, where the "
-        "loss falls fastest"
-    )
+    return rate, f"learning rate {rate:.3g}: {why}"
 
 
 def _has_risen(changes: Sequence[float | None], first_loss: float) -> bool:
