@@ -25,10 +25,10 @@ ACCELERATED_DECODED_COST = 100.0
 CHECKPOINT_COST = {"cpu": 2_000}
 ACCELERATED_CHECKPOINT_COST = 300_000
 
-# Of the time of updates: half of the 15 % that all but updates may take. The rest is for what cannot
-# be spaced: compilation, the states that a frozen prefix gives, full passes near the target. A set
-# of a few thousand tokens has too few updates to pay for the measurements that there are in any
-# case, and takes more.
+# Of the time of updates: half of the 15 % that all but updates may take. The rest is for what
+# cannot be spaced: compilation, the states that a frozen prefix gives, full passes near the target.
+# A set of a few thousand tokens has too few updates to pay for the measurements that there are in
+# any case, and takes more.
 VALIDATION_SHARE = CURVE_SHARE = 0.03
 CHECKPOINT_SHARE = 0.015
 # How long a run is taken to be: ours reach their targets in 12 to 20 epochs.
