@@ -24,10 +24,10 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
 import image.config
 import image.model
-import image.run
+import image.prepare
 import text.config
 import text.model
-import text.run
+import text.prepare
 from common.causal_lm import disable_dropout
 from common.command import Prepared
 from common.config import RunConfig
@@ -45,8 +45,8 @@ from common.record import RunFolder
 
 # Domain -> options, what reads its data, what loads its checkpoint.
 _DOMAINS: dict[str, tuple[Any, Callable[[Any], Prepared], Callable[[str], PreTrainedModel]]] = {
-    "text": (text.config.TextRunConfig, text.run.prepare, text.model.load_model),
-    "image": (image.config.ImageRunConfig, image.run.prepare, image.model.load_transformer),
+    "text": (text.config.TextRunConfig, text.prepare.prepare, text.model.load_model),
+    "image": (image.config.ImageRunConfig, image.prepare.prepare, image.model.load_transformer),
 }
 
 

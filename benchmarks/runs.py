@@ -53,11 +53,14 @@ NO_IDENTITY = frozenset(
         "dry_run",
         "json",
         "tracker",
+        "train.keep_checkpoints",
         "measure.share_original",
         "data.codes",
         "data.root",
     }
 )
+# What a run did before an option existed, where that is not the option's default.
+BEFORE_IT_EXISTED = {"train.save_dtype": "fp32"}
 HASH_LETTERS = 12
 WAIT_SECONDS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -96,7 +99,7 @@ class PlannedRun:
     def defaults(self) -> dict[str, Any]:
         """The same options as they are unless somebody sets them: what a result means by leaving
         one out that did not exist when it was made."""
-        return _identity(CONFIGS[self.domain]())
+        return _identity(CONFIGS[self.domain]()) | BEFORE_IT_EXISTED
 
     @cached_property
     def name(self) -> str:

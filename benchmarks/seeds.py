@@ -104,6 +104,9 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     greedy, original = "hyperfitted-greedy", "original-greedy"
     columns = COLUMNS[runs[0]["domain"]]
     ttr, repetition = columns[:2]
+    blocked, moved = f"{greedy}-blocked", None  # a run may leave it out (measure.conditions)
+    if all(blocked in run["conditions"] for run in runs):
+        moved = spread([abs(pooled(r, blocked, ttr) - pooled(r, greedy, ttr)) for r in runs])
     return {
         "domain": runs[0]["domain"],
         "n_prompts": runs[0]["conditions"][greedy]["all"][ttr]["n"],
@@ -129,9 +132,7 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 [p["hyperfitted"]["top1_mass"] / p["original"]["top1_mass"] for p in probes]
             ),
         },
-        f"{ttr} moved by the blocker": spread(
-            [abs(pooled(run, f"{greedy}-blocked", ttr) - pooled(run, greedy, ttr)) for run in runs]
-        ),
+        **({f"{ttr} moved by the blocker": moved} if moved else {}),
         "training": {
             key: spread([run["training"][key] for run in runs])
             for key in ("final_loss", "updates", "epochs", "seconds", "total_seconds")
@@ -161,7 +162,7 @@ def table(summary: dict[str, Any]) -> str:
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines.append("")
     moved = f"{columns[0]} moved by the blocker"
-    figures = summary["ratios"] | {moved: summary[moved]}
+    figures = summary["ratios"] | ({moved: summary[moved]} if moved in summary else {})
     figures |= {f"training {name}": value for name, value in summary["training"].items()}
     lines += [
         f"{name}: {value['mean']:.3f} [{value['min']:.3f}, {value['max']:.3f}]"

@@ -1,7 +1,8 @@
 """Causal models on disk: loaded with every user mistake told in one line, saved as plain greedy.
 
-A path is "embedded" (the model inside a package), a checkpoint folder, or a hub id. A checkpoint
-that lacks weights is refused: the library would fill them with random numbers and only warn, and
+A path is "embedded" (the model inside a package), the name of a model that an installed package
+holds, a checkpoint folder, a model file where the domain reads such, or a hub id. A checkpoint that
+lacks weights is refused: the library would fill them with random numbers and only warn, and
 the run that follows would look like a bad result instead of a bad file. What a domain asks for
 (which package, which architectures) is a `ModelSource`; nothing here knows a modality.
 """
@@ -9,8 +10,8 @@ the run that follows would look like a bad result instead of a bad file. What a 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from transformers import (
 
 from common.decode_config import greedy_config
 from common.errors import UserError
-from common.files import atomic_write_text
-from common.library_errors import LIBRARY_ERRORS, lacks_memory
+from common.files import atomic_write_text, file_sha256
+from common.inputs import EMBEDDED, looks_local
+from common.installed_weights import InstalledWeights
+from common.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
+from common.provenance import ModelOrigin
 
-EMBEDDED = "embedded"
 TRIED_TOKENS = 8
 # Of the scores' norm. Causal rows of one batch are computed alike, mostly to the bit; an untrained
 # BERT, whose attention does next to nothing, differs by 3e-4 to 6e-4.
@@ -48,22 +51,30 @@ class ModelSource:
         examples: for messages, e.g. "GPT-2, Llama or Qwen2".
         more: further architectures than the library counts as causal language models, as its
             mapping from configuration to model class.
+        installed: models inside installed packages; their names stand before folders.
+        from_file: turns a model file into a checkpoint folder, where the domain reads files.
     """
 
     package: str
     what: str
     examples: str
     more: Mapping[Any, Any] = field(default_factory=dict)
+    installed: Sequence[InstalledWeights] = ()
+    from_file: Callable[[Path], Path] | None = None
 
     def resolve(self, path: str) -> str:
-        """What to hand to `from_pretrained`: the embedded folder, a local folder, or a hub id.
+        """What to hand to `from_pretrained`: a folder on this machine, or a hub id.
 
         Raises:
-            UserError: a path that is no folder, or a folder without config.json.
+            UserError: a path that is no folder, a folder without config.json, a file that is not
+                read, or a model whose package is not installed.
         """
         if path == EMBEDDED:
             return str(files(self.package) / "assets" / "base")
-        local = Path(os.path.expanduser(path))
+        known = self._installed(path)
+        local = Path(os.path.expanduser(path)) if known is None else known.path()
+        if self.from_file is not None and os.path.isfile(local):
+            return str(self.from_file(local))
         if os.path.isdir(local):
             if not (local / "config.json").is_file():
                 raise UserError(
@@ -72,16 +83,36 @@ class ModelSource:
                     fix="name the folder that save_pretrained wrote",
                 )
             return str(local)
-        looks_local = path.startswith((".", "/", "~")) or path.count("/") > 1
         there = os.path.exists(local)
-        if there or looks_local or not path:
+        if there or looks_local(path) or not path:
             what = "which is a file" if there else "which does not exist"
             raise UserError(
-                expected=f"'embedded', a checkpoint folder, or a hub id of {self.what}",
+                expected=f"{self._names()}, or a hub id of {self.what}",
                 got=f"{path!r}, {what}",
                 fix="mend the path",
             )
         return path
+
+    def origin(self, path: str) -> ModelOrigin:
+        """What a run's record says of the model at `path`: of a file, its hash as well.
+
+        Raises:
+            UserError: as `resolve`, for a model inside a package.
+        """
+        known = self._installed(path)
+        origin = ModelOrigin(name=path) if known is None else known.model_origin()
+        file = Path(os.path.expanduser(path)) if known is None else known.path()
+        if path == EMBEDDED or not os.path.isfile(file):
+            return origin
+        return replace(origin, sha256=file_sha256(file))
+
+    def _installed(self, path: str) -> InstalledWeights | None:
+        return next((one for one in self.installed if one.name == path), None)
+
+    def _names(self) -> str:
+        known = "".join(f", {one.name!r}" for one in self.installed)
+        file = "" if self.from_file is None else ", a .gguf file"
+        return f"'{EMBEDDED}'{known}, a checkpoint folder{file}"
 
     def load(
         self,
@@ -168,7 +199,7 @@ class ModelSource:
             raise UserError(
                 expected=f"{self.what} that takes token ids alone",
                 got=f"{path!r} of type {model.config.model_type!r}, which fails "
-                f"({_first_line(error)})",
+                f"({first_line(error)})",
                 fix=f"choose a model such as {self.examples}",
             ) from error
         first_TV, second_TV = scores_2TV[:, :-1]
@@ -185,14 +216,10 @@ def cannot_load(expected: str, path: str, error: Exception) -> UserError:
     """The error for a file of the library's that cannot be read."""
     return UserError(
         expected=expected,
-        got=f"{path!r}, which cannot be read: {_first_line(error)}",
+        got=f"{path!r}, which cannot be read: {first_line(error)}",
         fix="check the path, or for a hub id its spelling and the network, and save or fetch it "
         "again if it is damaged",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def save_greedy(model: Any, folder: Path, *, card: str | None = None, **special_ids: Any) -> None:

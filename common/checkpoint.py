@@ -47,7 +47,7 @@ class Checkpoints:
         Raises:
             UserError: the disk is full or read-only; earlier checkpoints stay.
         """
-        data = pack(state)
+        data = pack(state)  # in memory, so that its checksum is known before a byte is written
         path = self._path(update)
         if self._claim is not None:
             self._claim(path, self._manifest(path))
@@ -115,17 +115,17 @@ class Checkpoints:
             self._manifest(self._path(update)).unlink(missing_ok=True)
 
 
-def pack(state: dict[str, Any]) -> bytes:
-    """Serialise a state; the counterpart of `unpack`."""
+def pack(state: dict[str, Any]) -> memoryview:
+    """Serialise a state, without a second copy of it; the counterpart of `unpack`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    return buffer.getvalue()
+    return buffer.getbuffer()
 
 
-def unpack(data: bytes) -> dict[str, Any]:
+def unpack(data: bytes | memoryview) -> dict[str, Any]:
     """Read a packed state onto the CPU; nothing in it can run code."""
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def _fingerprint(data: bytes) -> dict[str, int]:
+def _fingerprint(data: bytes | memoryview) -> dict[str, int]:
     return {"bytes": len(data), "crc32": zlib.crc32(data)}

@@ -6,19 +6,22 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from common.config import RESUME_MAY_DIFFER, RunConfig, check_before_reading, output_folder
+from common.config import RESUME_MAY_DIFFER, RunConfig, check_before_reading
 from common.domain import Domain
-from common.experiment import require_success, run_experiment
+from common.experiment import may_go_on, require_success, run_experiment
 from common.options import to_yaml
 from common.preflight import check_finite, preflight
 from common.progress import Progress
+from common.provenance import ModelOrigin
 from common.quiet import quiet_transformers
 from common.record import RunFolder
+from common.resuming import check_same_configuration
 from common.summary import conditions_table
 
 
@@ -27,31 +30,34 @@ class Prepared:
     """A run whose data and options have been read and checked; no weight has been touched.
 
     Attributes:
-        domain: name of the domain.
         notes: lines that describe the data.
         shape: the model on the meta device.
         train_NT: (N, T) training ids.
         first_target: the first position that is predicted.
+        origin: where the model comes from.
         load: loads the weights and makes the domain.
         closing: what to print after the table of conditions, from the finished folder.
     """
 
-    domain: str
     notes: Sequence[str]
     shape: Any
     train_NT: Tensor
     first_target: int = 1
+    origin: ModelOrigin
     load: Callable[[], Domain]
     closing: Callable[[RunFolder], str]
 
 
-def run_command(config: RunConfig, command: list[str], prepare: Callable[[], Prepared]) -> int:
+def run_command(
+    config: RunConfig, command: list[str], prepare: Callable[[], Prepared], *, out: Path
+) -> int:
     """Run a domain from the command line; returns the exit code.
 
     Args:
         config: the options shared by all modalities.
         command: program and arguments, for the provenance.
         prepare: reads the data.
+        out: the output folder.
 
     Raises:
         UserError: what the user can mend, a target that was not reached included.
@@ -59,8 +65,15 @@ def run_command(config: RunConfig, command: list[str], prepare: Callable[[], Pre
     check_before_reading(config)
     quiet_transformers()
     with Progress() as progress:
+        ended = _ended(config, RunFolder(out)) if config.resume else None
+        if ended is not None:
+            progress.note(f"this run has ended, nothing is repeated: {RunFolder(out).report}")
+            return _close(ended, config)
         ready = prepare()
-        cost = preflight(config, ready.shape, ready.train_NT, first_target=ready.first_target)
+        source_dtype = ready.shape.config.dtype
+        cost = preflight(
+            config, ready.shape, ready.train_NT, first_target=ready.first_target, out=out
+        )
         for line in [*ready.notes, *cost]:
             progress.note(line)
         if config.dry_run:
@@ -71,16 +84,47 @@ def run_command(config: RunConfig, command: list[str], prepare: Callable[[], Pre
         domain = ready.load()
         check_finite(domain.model)
         folder = RunFolder.create(
-            output_folder(config, ready.domain),
+            out,
             config_yaml=to_yaml(config),
             overwrite=config.overwrite,
             resume=config.resume,
             may_differ=RESUME_MAY_DIFFER,
             tell=progress.note,
         )
-        metrics = run_experiment(domain, config, folder, progress, command=command)
+        metrics = run_experiment(
+            domain,
+            config,
+            folder,
+            progress,
+            command=command,
+            origin=ready.origin,
+            source_dtype=source_dtype,
+        )
     print(f"\n{conditions_table(metrics, domain.main_metrics)}\n", file=sys.stderr)
     print(ready.closing(folder), file=sys.stderr)
+    return _close(metrics, config)
+
+
+def _ended(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
+    """The metrics of the run to be resumed where there is nothing left to do.
+
+    Raises:
+        UserError: the run had another configuration.
+    """
+    metrics = folder.ended()
+    if metrics is None or may_go_on(metrics["training"], config):
+        return None
+    saved = folder.config.read_text(encoding="utf-8")
+    check_same_configuration(saved, to_yaml(config), RESUME_MAY_DIFFER)
+    return metrics
+
+
+def _close(metrics: dict[str, Any], config: RunConfig) -> int:
+    """Print what was asked for; returns the exit code.
+
+    Raises:
+        UserError: the run missed its target.
+    """
     if config.json:
         print(json.dumps(metrics))
     require_success(metrics, config)

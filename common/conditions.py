@@ -20,6 +20,10 @@ from common.decode_config import (
     set_values,
 )
 from common.domain import Condition
+from common.errors import UserError
+
+ALWAYS = ("original-greedy", "hyperfitted-greedy")
+"""What the headline and the model card hold against each other."""
 
 
 def standard_conditions(
@@ -39,7 +43,8 @@ def standard_conditions(
         references: names of the conditions that take what really followed.
 
     Raises:
-        UserError: a decoding option out of range.
+        UserError: a decoding option out of range, or a condition in `measure.conditions` that there
+            is none of.
     """
     greedy = greedy_config()
     sampling = sampling_config(
@@ -48,7 +53,7 @@ def standard_conditions(
     penalty = repetition_penalty_config(measure.repetition_penalty)
     plain = Condition(name=f"original-{sampled}-t1", stage="original", method=at_temperature_1)
     same = set_values(sampling) == set_values(at_temperature_1)
-    return [
+    every = [
         Condition(name="original-greedy", stage="original", method=greedy),
         Condition(name=f"original-{sampled}", stage="original", method=sampling),
         *([] if same else [plain]),
@@ -61,6 +66,21 @@ def standard_conditions(
         Condition(name=f"hyperfitted-{sampled}", stage="hyperfitted", method=sampling),
         *(Condition(name=name, stage="reference", method=None) for name in references),
     ]
+    return every if measure.conditions is None else _chosen(every, measure.conditions)
+
+
+def _chosen(every: Sequence[Condition], names: Sequence[str]) -> list[Condition]:
+    """The named conditions, those of `ALWAYS`, and the references, which cost no decoding."""
+    known = [one.name for one in every]
+    for name in names:
+        if name not in known:
+            raise UserError(
+                expected=f"measure.conditions among {', '.join(known)}",
+                got=repr(name)[:100],
+                fix="change measure.conditions",
+            )
+    chosen = {*names, *ALWAYS}
+    return [one for one in every if one.name in chosen or one.stage == "reference"]
 
 
 def methods_json(conditions: Sequence[Condition]) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from common.values import SEED_RANGE, seed_fits
 
 Precision = Literal["auto", "fp32", "bf16"]
 Switch = Literal["auto", "on", "off"]
+SaveDtype = Literal["auto", "fp32", "bf16", "fp16"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 
 
@@ -59,10 +60,16 @@ class TrainConfig:
     """Gradient clipping; 0 is off."""
     log_every: int = 8
     """Updates between two lines of history (and two meetings with the device)."""
-    checkpoint_every: int = 200
-    """Updates between checkpoints."""
-    validate_every_epochs: float = 1.0
-    """Epochs between validations: held-out loss, entropy and diversity."""
+    checkpoint_every: int | None = None
+    """Updates between checkpoints; null spaces them so that they take about 1.5 % of training."""
+    validate_every_epochs: float | None = None
+    """Epochs between validations: held-out loss, entropy and diversity. Null spaces them, close at
+    first and then wider, so that they take about 6 % of training."""
+    keep_checkpoints: bool = False
+    """Leave the checkpoints of a run that has ended where they are."""
+    save_dtype: SaveDtype = "auto"
+    """In which numbers the weights are saved, and measured: fp32, bf16, fp16; auto is what the
+    source checkpoint has."""
     probe: bool = True
     """Whether the entropy probe runs along with training, on the batch of every logged update."""
     order_seed: int | None = None
@@ -96,6 +103,9 @@ class MeasureConfig:
     """Prompts of that measure, taken evenly from all, at most."""
     blocker_match: int = 5
     """Tokens that must match the training set before the citation blocker acts."""
+    conditions: list[str] | None = None
+    """Which ways of decoding are measured; null is all. original-greedy, hyperfitted-greedy and
+    what really followed are there in any case."""
     share_original: str | None = None
     """Folder in which runs share what they measured on the original model, where model, prompts,
     decoding, seed, precision and versions are equal; null measures it in each run."""
@@ -144,6 +154,7 @@ RESUME_MAY_DIFFER = (
     "dry_run",
     "json",
     "tracker",
+    "train.keep_checkpoints",
     "schedule.max_epochs",
     "measure.share_original",
 )

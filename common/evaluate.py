@@ -41,6 +41,8 @@ class Evaluator:
         max_batch: prompts per batch of generation; None is as many as memory allows.
         seed: of sampling and of the bootstrap.
         autocast: a context manager factory around every forward pass.
+        decoder: gives the model to decode with, made once per evaluation and dropped after it; None
+            decodes with the model itself.
         report: called with (what, done, total) tokens while generating.
         notify: told once what a user may not expect of the decoding, see `common.decode`.
     """
@@ -56,7 +58,9 @@ class Evaluator:
         autocast: Callable[..., AbstractContextManager[Any]],
         report: Report,
         notify: Notify = to_stderr,
+        decoder: Callable[[Any], Any] | None = None,
     ) -> None:
+        self.decoder = decoder or (lambda model: model)
         self.domain, self.seed = domain, seed
         self.prompt_sets = domain.prompts()
         self._pooled = pool_prompts(self.prompt_sets)
@@ -95,17 +99,15 @@ class Evaluator:
 
     def continuations(self, model: Any, stage: Stage) -> dict[str, dict[str, list[np.ndarray]]]:
         """Condition -> prompt set -> P continuations, for the conditions of `stage`."""
-        return {
-            condition.name: self._continue(model, condition)
-            for condition in self.conditions
-            if condition.stage == stage
-        }
+        chosen = [condition for condition in self.conditions if condition.stage == stage]
+        decoder = self.decoder(model) if chosen else model
+        return {condition.name: self._continue(decoder, condition) for condition in chosen}
 
     def curve_point(self, model: Any, prompts: PromptSet) -> dict[str, float]:
         """TTR and rep-4 of greedy continuations, for the curve over training."""
         with self.autocast():
             texts = generate(
-                model,
+                self.decoder(model),
                 prompts.ids_PC,
                 new_tokens=prompts.new_tokens,
                 method=greedy_config(),

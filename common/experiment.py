@@ -11,6 +11,7 @@ What is measured on the original model can be shared between runs, see `common.s
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from common.across_samples import measure_across, sampled_conditions
 from common.checkpoint import Checkpoints
 from common.conditions import methods_json
 from common.config import RunConfig, TrainConfig, check_ranges
+from common.decode_copy import decoding_copy
 from common.device import Compute, pick_compute, pick_device, should_compile
 from common.domain import Domain, Stage
 from common.errors import UserError
@@ -30,14 +32,16 @@ from common.head import LogitsHead, attach_head
 from common.model_card import model_card
 from common.options import dotted
 from common.progress import Progress
-from common.provenance import provenance
+from common.provenance import ModelOrigin, provenance
 from common.record import TRACKER_FOLDER, RunFolder, make_metrics
 from common.report import build_report
+from common.saved_weights import dtype_to_save, round_weights, rounding_line
 from common.schedule import LossToZero
 from common.shared_original import original_key
 from common.stages import Stages
+from common.time_spent import time_line
 from common.tracker import tracked
-from common.train import TrainingLoop, TrainResult
+from common.train import TrainingLoop, TrainResult, loss_and_accuracy
 from common.tune import merged, prepare_tuning
 from common.weights import copy_weights, load_weights, trainable_parameters
 
@@ -69,6 +73,8 @@ def run_experiment(
     progress: Progress,
     *,
     command: list[str],
+    origin: ModelOrigin,
+    source_dtype: torch.dtype | None = None,
 ) -> dict[str, Any]:
     """Run everything and fill the run folder.
 
@@ -78,6 +84,8 @@ def run_experiment(
         folder: made by `RunFolder.create`.
         progress: where to tell how far it is.
         command: for the provenance.
+        origin: of the model, for the provenance and the model card.
+        source_dtype: of the weights as the source checkpoint has them; None where it does not say.
 
     Returns:
         The content of `metrics.json`. Its outcome may be "budget_exhausted" or "diverged":
@@ -107,6 +115,7 @@ def run_experiment(
         autocast=compute.autocast,
         report=show,
         notify=progress.note,
+        decoder=decoding_copy if compute.bf16 else None,
     )
     samples = config.measure.samples_per_prompt
     stages = Stages(folder.checkpoints / "stages", folder.manifest.claim)
@@ -153,24 +162,37 @@ def run_experiment(
         progress.note(head.notice)
     trained = _train(domain, config, folder, progress, evaluator, head, schedule, compute)
     progress.note(trained.message)
+    progress.note(time_line(trained.seconds_by_part))
     assert trained.early_stopped is not None and trained.best_update is not None
     final = copy_weights(parameters)
     load_weights(model, trained.early_stopped)
     measure("early-stopped", trained.best_update, head)
     load_weights(model, final)
+    # From here on it is the model that is saved: LoRA folded in, rounded as the file will be.
+    model = merged(model)
+    training = _training_record(trained, config, train_NT, parameters)
+    saved_in = dtype_to_save(config.train.save_dtype, source_dtype)
+    head = attach_head(model, first_BT)
+    if saved_in is not torch.float32:
+        round_weights(model, saved_in)
+        training["saved_loss"], _ = loss_and_accuracy(
+            head,
+            train_NT,
+            config.train.micro_batch_size or config.train.batch_size,
+            compute,
+            first_target=domain.first_target,
+        )
+        progress.note(rounding_line(trained.final_loss, training["saved_loss"], saved_in))
     measure("hyperfitted", trained.updates, head)
 
     continued = {
         name: sets for one in measured.values() for name, sets in one["continuations"].items()
     }
     generated = evaluator.by_condition(continued)
-    trainable = sum(p.numel() for p in parameters.values())
+    training["total_seconds"] = round(time.perf_counter() - started, 1)
     metrics = make_metrics(
         domain=domain.name,
-        training={
-            **_training_record(trained, config, train_NT, trainable, started),
-            "learning_rate": schedule.learning_rate,
-        },
+        training={**training, "learning_rate": schedule.learning_rate},
         probe={stage: one["probe"] for stage, one in measured.items()},
         conditions=evaluator.metrics(generated),
         by_position={stage: one["by_position"] for stage, one in measured.items()},
@@ -182,18 +204,30 @@ def run_experiment(
             for one in measured.values()
             for name, values in one.get("across_samples", {}).items()
         },
-        provenance=provenance(config.seed, command),
+        provenance=provenance(config.seed, command, model=origin),
     )
     folder.write_samples(evaluator.samples(generated))
     with folder.manifest.adding(folder.model.name) as added:
         card = model_card(metrics, config, rows=domain.main_metrics)
-        domain.save(merged(model), added, card)
+        domain.save(model.to(saved_in), added, card)
     folder.write_metrics(metrics)
     with folder.manifest.adding() as added:
         shown = domain.present(generated, metrics["by_position"], added)
     report = build_report(folder.path, shown)
     progress.note(f"report: {report}")
+    if not config.train.keep_checkpoints and not may_go_on(metrics["training"], config):
+        folder.drop_checkpoints()
     return metrics
+
+
+def may_go_on(training: Mapping[str, Any], config: RunConfig) -> bool:
+    """Whether a run that has ended would train further with a larger budget.
+
+    Args:
+        training: of its metrics.
+        config: of the run.
+    """
+    return config.schedule.mode == "target" and training["outcome"] == "budget_exhausted"
 
 
 def require_success(metrics: dict[str, Any], config: RunConfig) -> None:
@@ -237,10 +271,11 @@ def _train(
     train_NT, options = domain.sequences("train"), config.train
     checkpoints = Checkpoints(folder.checkpoints, folder.manifest.claim)
     resume = config.resume and bool(checkpoints.updates())
-    validation = None
+    curve, curve_tokens = None, 0
     if config.measure.curve_prompts:
         prompts = evaluator.curve_prompts(config.measure.curve_prompts)
-        validation = partial(evaluator.curve_point, head.model, prompts)
+        curve = partial(evaluator.curve_point, head.model, prompts)
+        curve_tokens = len(prompts.references) * prompts.new_tokens
 
     budget = schedule.updates_left
     task = progress.task("hyperfitting", budget)
@@ -284,14 +319,19 @@ def _train(
             max_gradient_norm=options.max_gradient_norm,
             log_every=options.log_every,
             checkpoint_every=options.checkpoint_every,
-            validate_every=max(round(options.validate_every_epochs * per_epoch), 1),
+            validate_every=_updates(options.validate_every_epochs, per_epoch),
             compile_body=should_compile(options.compile, compute.device, budget),
             stats=options.probe,
-            validation=validation,
+            curve=curve,
+            curve_tokens=curve_tokens,
             ttr_name=domain.ttr_name,
             on_update=show,
         )
         return loop.run(resume=resume)
+
+
+def _updates(epochs: float | None, per_epoch: float) -> int | None:
+    return None if epochs is None else max(round(epochs * per_epoch), 1)
 
 
 def _spread(rows_NT: torch.Tensor, count: int) -> torch.Tensor:
@@ -318,8 +358,7 @@ def _training_record(
     trained: TrainResult,
     config: RunConfig,
     train_NT: torch.Tensor,
-    trainable: int,
-    started: float,
+    parameters: Mapping[str, torch.nn.Parameter],
 ) -> dict[str, Any]:
     schedule = config.schedule
     by_loss = schedule.mode == "target" and schedule.target_accuracy is None
@@ -332,12 +371,12 @@ def _training_record(
         "updates": trained.updates,
         "epochs": round(trained.epochs, 3),
         "seconds": round(trained.seconds, 1),
-        "total_seconds": round(time.perf_counter() - started, 1),
         "tokens_per_second": round(trained.tokens_per_second, 1),
+        "seconds_by_part": trained.seconds_by_part,
         "message": trained.message,
         "best_validation_loss": trained.best_validation_loss,
         "best_validation_update": trained.best_update,
         "sequences": train_NT.shape[0],
         "tokens_per_sequence": train_NT.shape[1],
-        "trainable_parameters": trainable,
+        "trainable_parameters": sum(p.numel() for p in parameters.values()),
     }

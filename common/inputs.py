@@ -13,6 +13,8 @@ from pathlib import Path
 
 from common.errors import UserError
 
+EMBEDDED = "embedded"
+"""The model, or tokenizer, inside a package."""
 Named = tuple[str, Path]
 """An option, and a path that it names."""
 
@@ -27,6 +29,32 @@ def named_paths(option: str, *values: str | None) -> list[Named]:
     """The option with each value that is a path on this machine."""
     paths = (local_path(value) for value in values if value is not None)
     return [(option, path) for path in paths if path is not None]
+
+
+def looks_local(value: str) -> bool:
+    """Whether a name can only be a path: a hub id has one slash at most and begins with a word, and
+    a GGUF file is one on this machine."""
+    shaped = value.startswith((".", "/", "~")) or value.count("/") > 1
+    return shaped or value.lower().endswith(".gguf")
+
+
+def check_there(option: str, value: str | None, *, expected: str) -> None:
+    """Refuse a path that is not there, before anything heavy is loaded to find that out.
+
+    Args:
+        option: that names it.
+        value: a path, a hub id, or None; what may be a hub id is left to who loads it.
+        expected: what the option takes.
+
+    Raises:
+        UserError: names the path.
+    """
+    if value is not None and looks_local(value) and not os.path.exists(os.path.expanduser(value)):
+        raise UserError(
+            expected=expected,
+            got=f"{value!r}, which does not exist",
+            fix=f"mend the path of {option}",
+        )
 
 
 def keep_apart(out: Path, inputs: Iterable[Named], *, searched: Iterable[Named] = ()) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.config import RunConfig
@@ -14,12 +14,12 @@ from common.options import to_yaml
 _CARD = """---
 library_name: transformers
 tags: [hyperfitting, {domain}]
----
+{licence}---
 
 # Hyperfitted model
 
-A pretrained autoregressive model, fine-tuned on {sequences} sequences of {length} tokens in
-{updates} updates, as in Carlsson et al., *The Hyperfitting Phenomenon* (ICLR 2025,
+A pretrained autoregressive model ({source}), fine-tuned on {sequences} sequences of {length}
+tokens in {updates} updates, as in Carlsson et al., *The Hyperfitting Phenomenon* (ICLR 2025,
 arXiv 2412.04318). {ending}; final training loss: {final_loss}. Meant for greedy decoding, which its
 generation config asks for.
 
@@ -48,8 +48,11 @@ def model_card(metrics: dict[str, Any], config: RunConfig, *, rows: Sequence[str
     training, conditions = metrics["training"], metrics["conditions"]
     before, after = (conditions[f"{model}-greedy"]["all"] for model in ("original", "hyperfitted"))
     loss = training["final_loss"]
+    origin = metrics["provenance"].get("model", {})
     return _CARD.format(
         domain=metrics["domain"],
+        licence=f"license: {origin['licence'].lower()}\n" if "licence" in origin else "",
+        source=_source(origin),
         sequences=training["sequences"],
         length=training["tokens_per_sequence"],
         final_loss="not known" if loss is None else f"{loss:.4f} nats per token",
@@ -62,3 +65,17 @@ def model_card(metrics: dict[str, Any], config: RunConfig, *, rows: Sequence[str
         ),
         settings=to_yaml(config),
     )
+
+
+def _source(origin: Mapping[str, str]) -> str:
+    """The original model in words; the name is a path, a hub id, or known to the suite."""
+    if not origin:
+        return "of which no record was kept"
+    parts = [f"`{origin['name']}`"]
+    if "origin" in origin:
+        parts.append(origin["origin"])
+    if "package" in origin:
+        parts.append(f"from the package {origin['package']}")
+    if "licence" in origin:
+        parts.append(f"licence {origin['licence']}")
+    return "; ".join(parts)

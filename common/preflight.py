@@ -9,6 +9,7 @@ Shapes: N sequences, T tokens each.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,15 +17,22 @@ from torch import Tensor, nn
 
 from common.config import RunConfig
 from common.device import pick_device, should_compile
+from common.disk import check_disk, disk_need
 from common.errors import UserError
 from common.experiment import make_schedule
 from common.memory import training_gib
+from common.saved_weights import dtype_to_save
 from common.tracker import check_tracker
 from common.tune import prepare_tuning, tuning_notices
 
 
 def preflight(
-    config: RunConfig, shape: Any, train_NT: Tensor, *, first_target: int = 1
+    config: RunConfig,
+    shape: Any,
+    train_NT: Tensor,
+    *,
+    first_target: int = 1,
+    out: Path = Path(),
 ) -> list[str]:
     """Check the options against model and data, and say what the run will cost.
 
@@ -33,9 +41,11 @@ def preflight(
         shape: the model on the meta device; LoRA layers are added to it where the run has them.
         train_NT: (N, T) training ids.
         first_target: the first position that is predicted.
+        out: the output folder.
 
     Returns:
-        Lines for the user: size, updates, memory and, where it matters, the lowest possible loss.
+        Lines for the user: size, updates, memory, disk and, where it matters, the lowest possible
+        loss.
 
     Raises:
         UserError: an option that does not fit the model, the data or the machine.
@@ -59,11 +69,19 @@ def preflight(
         freeze_embeddings=config.train.freeze_embeddings,
     )
     trained = sum(p.numel() for p in shape.parameters() if p.requires_grad)
+    saved_in = dtype_to_save(config.train.save_dtype, shape.config.dtype)
+    disk = disk_need(
+        parameters=parameters,
+        trained=trained,
+        bytes_per_weight=saved_in.itemsize,
+        keeps_checkpoints=config.train.keep_checkpoints,
+    )
+    check_disk(disk, out)
     memory = training_gib(shape, config.train.micro_batch_size or config.train.batch_size, length)
     lines = [
         f"{_millions(parameters)} parameters, {_millions(trained)} trained; at most "
         f"{schedule.updates_left:,} updates of {config.train.batch_size} sequences; about "
-        f"{memory:.1f} GiB to train, on {device}"
+        f"{memory:.1f} GiB to train, on {device}; {disk}"
     ]
     lines += tuning_notices(shape, config.train.tune)
     floor, target = loss_floor(train_NT, first_target=first_target), config.schedule.target_loss

@@ -29,6 +29,7 @@ class Presentation:
         sections: shown first, e.g. grids of images.
         definitions: metric name -> one line, for the domain's own metrics.
         labels: metric name -> what the page calls it, where its name will not do.
+        remarks: sentences under the headline, after the usual ones.
         first: metrics that the tables begin with.
         samples: whether the tokens' pieces are for reading, side by side.
     """
@@ -37,6 +38,7 @@ class Presentation:
     sections: Sequence[ReportSection] = ()
     definitions: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
     first: Sequence[str] = ()
     samples: bool = True
 

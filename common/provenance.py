@@ -11,12 +11,11 @@ import platform
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 DISTRIBUTION = "hyperfitting"
 _PACKAGES = (DISTRIBUTION, "transformers", "accelerate", "numpy")
@@ -24,21 +23,51 @@ _RESULTS = ("benchmarks/results", "benchmarks/REPORT.md", "benchmarks/report.htm
 _ABSOLUTE = re.compile(r"(?<![\w.~/:-])/[^\s,:=\"'\[\]]+")
 
 
-def provenance(seed: int, command: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ModelOrigin:
+    """Where a run's original model comes from.
+
+    Attributes:
+        name: as it was given: a path, a hub id, or a name that the suite knows.
+        origin: who made the weights, where that is known.
+        licence: SPDX identifier, where it is known.
+        package: the installed package that holds the file, with its version.
+        sha256: of a model that is one file.
+    """
+
+    name: str
+    origin: str | None = None
+    licence: str | None = None
+    package: str | None = None
+    sha256: str | None = None
+
+    def to_json(self) -> dict[str, str]:
+        """What is known, the name shortened where it is a path."""
+        known = {key: value for key, value in asdict(self).items() if value is not None}
+        return known | {"name": shorten_paths(os.path.expanduser(self.name), Path.cwd())}
+
+
+def provenance(
+    seed: int, command: Sequence[str], *, model: ModelOrigin | None = None
+) -> dict[str, Any]:
     """Everything that identifies a run, ready for JSON.
 
     Args:
         seed: the run's seed.
         command: its argv.
+        model: the original model, of a command that takes one.
 
     Returns:
-        "seed", "command", "date_utc" (ISO 8601), "python", "platform", "cpu" (model), "cpu_cores"
-        (that this process may use), "cpu_threads" (that torch computes with), "device"
-        (accelerator, or "cpu"), "versions" (package -> version, None where not installed),
-        "git_commit" and "git_dirty" (None outside a checkout).
+        "model" (where one is given), "seed", "command", "date_utc" (ISO 8601), "python",
+        "platform", "cpu" (its model), "cpu_cores" (that this process may use), "cpu_threads" (that
+        torch computes with), "device" (accelerator, or "cpu"), "versions" (package -> version, None
+        where not installed), "git_commit" and "git_dirty" (None outside a checkout).
     """
+    import torch  # heavy, and a command that only plans runs needs none
+
     commit, dirty = git_state(Path(__file__).resolve().parent.parent)
     return {
+        **({} if model is None else {"model": model.to_json()}),
         "seed": seed,
         "command": [shorten_paths(argument, Path.cwd()) for argument in command],
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -146,6 +146,21 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    def ended(self) -> dict[str, Any] | None:
+        """The metrics of a run that wrote all it had to write; None of any other."""
+        return self.read_metrics() if os.path.isfile(self.report) else None
+
+    def drop_checkpoints(self) -> None:
+        """Delete what a run would go on from; only files that are ours.
+
+        Raises:
+            UserError: they cannot be deleted.
+        """
+        below = f"{self.checkpoints.name}/"
+        self.manifest.remove_files(
+            keep=[name for name in self.manifest.files() if not name.startswith(below)]
+        )
+
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add one line to the history; numbers that are not finite become null."""
         assert "kind" in record, record

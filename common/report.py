@@ -43,6 +43,7 @@ from common.report_tables import (
 )
 from common.sample_markup import COPIED_MIN_RUN, LEVELS, spans
 from common.templating import content_hash, template_environment, template_text
+from common.time_spent import time_line
 from common.values import path_argument
 
 PROMPTS_SHOWN = 8
@@ -91,7 +92,7 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
         .render(
             title=shown.title or _default_title(metrics, folder),
             headline=words.headline(metrics, history),
-            remarks=words.remarks(metrics),
+            remarks=[*words.remarks(metrics), *shown.remarks, *_time(metrics["training"])],
             charts=[Markup(chart) for chart in curves(metrics, history)],
             events=[r for r in history if r["kind"] == "event"],
             tables=condition_tables(metrics["conditions"], first=shown.first),
@@ -130,6 +131,12 @@ def _environment(labels: Mapping[str, str], methods: Methods | None) -> Environm
     script = template_text("common", "report.js")
     environment.globals |= {"script": script, "script_hash": content_hash(script)}
     return environment
+
+
+def _time(training: Mapping[str, Any]) -> list[str]:
+    """Where the time of training went; runs of an earlier version have not measured it."""
+    parts = training.get("seconds_by_part")
+    return [time_line(parts)] if parts else []
 
 
 def _default_title(metrics: Mapping[str, Any], folder: Path) -> str:

@@ -33,6 +33,8 @@ from common.interrupt import deferred_interrupt
 from common.probe import probe_sequences
 from common.schedule import Action
 from common.schedule_protocol import Schedule
+from common.spacing import Regular, Spacing, Workload, due, update_share
+from common.time_spent import TimeSpent
 from common.token_stats import TokenSums
 from common.weights import copy_weights, load_weights, trainable_parameters
 
@@ -52,6 +54,7 @@ class TrainResult:
         epochs: `updates` in passes over the training set.
         seconds: spent training, earlier parts of a resumed run included.
         tokens_per_second: trained tokens by these seconds, evaluation included.
+        seconds_by_part: where these seconds went, see `common.time_spent`.
         best_validation_loss: lowest held-out loss, nats per token; None without held-out data.
         best_update: the update it was measured at.
         early_stopped: the trainable weights there, by name, on the CPU.
@@ -65,6 +68,7 @@ class TrainResult:
     epochs: float
     seconds: float
     tokens_per_second: float
+    seconds_by_part: dict[str, float]
     best_validation_loss: float | None
     best_update: int | None
     early_stopped: dict[str, Tensor] | None
@@ -79,6 +83,7 @@ class _Window:
     gradient_norm: Tensor | None = None
     stats: TokenSums | None = None
     started: float = field(default_factory=time.perf_counter)
+    first_seconds: float | None = 0.0  # of the first update of the process, which compiles
 
 
 class TrainingLoop:
@@ -99,15 +104,18 @@ class TrainingLoop:
         micro_batch_size: sequences per forward pass; sums, not means, are accumulated.
         max_gradient_norm: clipping; 0 is off.
         log_every: updates between two meetings with the device.
-        checkpoint_every: updates between checkpoints, rounded up to a log line.
-        validate_every: updates between validations, rounded up to a log line.
+        checkpoint_every: updates between checkpoints, rounded up to a log line; None spaces them
+            by what they cost, see `common.spacing`.
+        validate_every: updates between validations, each with a point of the curve, rounded up to a
+            log line; None spaces both by what they cost.
         compile_body: torch.compile the decoder for the updates (not for evaluation, whose other
             batch shapes would compile again).
         stats: whether the entropy probe runs along, on the batch of every log line.
         first_target: the first position that is predicted; what stands before it is given, as a
             prompt is, and carries no loss.
-        validation: more held-out figures for the curve; the one called `ttr_name`, where given,
-            is the diversity that the schedule hears.
+        curve: more held-out figures, from continued prompts; the one called `ttr_name`, where
+            given, is the diversity that the schedule hears.
+        curve_tokens: that are decoded for them, for their cost.
         ttr_name: see there.
         on_update: called after each log line with the update number (for progress bars).
 
@@ -132,12 +140,13 @@ class TrainingLoop:
         micro_batch_size: int,
         max_gradient_norm: float = 1.0,
         log_every: int = 8,
-        checkpoint_every: int = 200,
-        validate_every: int = 100,
+        checkpoint_every: int | None = 200,
+        validate_every: int | None = 100,
         compile_body: bool = False,
         stats: bool = True,
         first_target: int = 1,
-        validation: Callable[[], dict[str, float]] | None = None,
+        curve: Callable[[], dict[str, float]] | None = None,
+        curve_tokens: int = 0,
         ttr_name: str = "",
         on_update: Callable[[int], None] | None = None,
     ) -> None:
@@ -153,7 +162,8 @@ class TrainingLoop:
         self.micro_batch_size, self.max_gradient_norm = micro_batch_size, max_gradient_norm
         self.log_every, self.stats = log_every, stats
         self.checkpoint_every, self.validate_every = checkpoint_every, validate_every
-        self.validation, self.on_update = validation, on_update
+        self.curve, self.curve_tokens, self.on_update = curve, curve_tokens, on_update
+        self.budget = schedule.updates_left
         self.first_target, self.ttr_name = first_target, ttr_name
 
         self.prefix: FrozenPrefix | None = None
@@ -162,6 +172,7 @@ class TrainingLoop:
         self._best: dict[str, Any] | None = None  # loss, update and weights of the minimum
         self._window = _Window()
         self._seconds_before, self._started = 0.0, time.perf_counter()
+        self.time = TimeSpent()
 
     # The run.
 
@@ -177,20 +188,25 @@ class TrainingLoop:
         """
         self._started = time.perf_counter()
         self.model.train()
-        _assert_no_dropout(self.head, self.sequences_NT[:2].long().to(self.compute.device))
-        self._prepare_bodies()
+        with self.time.on("preparation"):
+            _assert_no_dropout(self.head, self.sequences_NT[:2].long().to(self.compute.device))
+            self._prepare_bodies()
+        self._space_points()
         if resume:
             self._resume()
         else:
             self.forget_after(-1)  # of a run that was killed before its first checkpoint
             if self.schedule.wants_rate:
-                self._find_rate()
+                with self.time.on("rate_test"):
+                    self._find_rate()
             self._validate()
             self._save()
-        self._window = _Window()
+        self._window = _Window(first_seconds=None)
         with deferred_interrupt() as interrupt:
             while self.schedule.outcome is None:
                 self._train_one_update()
+                if self._window.first_seconds is None:
+                    self._window.first_seconds = time.perf_counter() - self._window.started
                 # An interruption waits for the log line too, so that a resumed run decides at the
                 # same updates.
                 if self._ends_window(self.update):
@@ -198,6 +214,9 @@ class TrainingLoop:
                     self._meet_schedule(save=stop)
                     if stop:
                         raise KeyboardInterrupt
+                if self.schedule.outcome is not None:
+                    parts = self.time.parts(self._seconds())
+                    self.history({"kind": "time", "update": self.update, **parts})
         return self._result()
 
     def _ends_window(self, update: int) -> bool:
@@ -284,8 +303,9 @@ class TrainingLoop:
     def _meet_schedule(self, *, save: bool) -> None:
         """Log, let the schedule hear the losses and do what it says."""
         action = self._answer(self.schedule.observe(*self._log()))
-        if action is Action.CONTINUE and self._crossed(self.validate_every):
-            ttr = self._validate().get(self.ttr_name)
+        with_curve = self._due(self.curve_spacing)
+        if action is Action.CONTINUE and (with_curve or self._due(self.validation_spacing)):
+            ttr = self._validate(with_curve=with_curve).get(self.ttr_name)
             if ttr is not None:
                 action = self._answer(self.schedule.diversity(ttr))
         elif action is Action.STOP and self.schedule.outcome != "diverged":
@@ -294,12 +314,12 @@ class TrainingLoop:
         if action is Action.RESTORE or self.schedule.outcome == "diverged":
             self._restore()
             # Saved anew, so that a run resumed from here knows of the recovery.
-            due = action is Action.RESTORE
+            save = action is Action.RESTORE
         else:
-            due = save or action is Action.STOP or self._crossed(self.checkpoint_every)
-            due = due and (action is Action.STOP or self.schedule.healthy)
+            save = save or action is Action.STOP or self._due(self.checkpoint_spacing)
+            save = save and (action is Action.STOP or self.schedule.healthy)
         self._write_events()
-        if due:
+        if save:
             self._save()
         if self.on_update is not None:
             self.on_update(self.update)
@@ -309,14 +329,15 @@ class TrainingLoop:
         """Make the full pass where the schedule asks for one; returns what it says then."""
         if action is not Action.FULL_PASS:
             return action
-        loss, accuracy = loss_and_accuracy(
-            self.head,
-            self.sequences_NT,
-            self.micro_batch_size,
-            self.compute,
-            self.prefix,
-            first_target=self.first_target,
-        )
+        with self.time.on("full_passes"):
+            loss, accuracy = loss_and_accuracy(
+                self.head,
+                self.sequences_NT,
+                self.micro_batch_size,
+                self.compute,
+                self.prefix,
+                first_target=self.first_target,
+            )
         measured = {"train_loss": loss, "train_accuracy": accuracy}
         self.history({"kind": "full_pass", "update": self.update, **measured})
         return self.schedule.full_pass(loss, accuracy)
@@ -341,9 +362,32 @@ class TrainingLoop:
             autocast=self.compute.autocast,
         )
 
-    def _crossed(self, every: int) -> bool:
-        """Whether a multiple of `every` lies within the updates of this window."""
-        return self.update // every > (self.update - len(self._window.losses)) // every
+    def _space_points(self) -> None:
+        """Settle at which updates to validate and to save, before the first of them."""
+        work = Workload(
+            update_tokens=self.order.batch_size * self.sequences_NT.shape[1],
+            updates_per_epoch=1 / self.order.epochs(1),
+            budget=self.budget,
+            update_share=update_share(self.model, kept=self.prefix is not None),
+            device=self.compute.device.type,
+        )
+        self.validation_spacing: Spacing
+        self.curve_spacing: Spacing
+        self.checkpoint_spacing: Spacing
+        if self.validate_every is not None:
+            self.validation_spacing = self.curve_spacing = Regular(every=self.validate_every)
+        else:
+            heldout = 0 if self.heldout_NT is None else self.heldout_NT.numel()
+            self.validation_spacing = work.validations(heldout)
+            self.curve_spacing = work.curve_points(self.curve_tokens)
+        if self.checkpoint_every is not None:
+            self.checkpoint_spacing = Regular(every=self.checkpoint_every)
+        else:
+            self.checkpoint_spacing = work.checkpoints()
+
+    def _due(self, spacing: Spacing) -> bool:
+        """Whether a point lies within the updates of this window."""
+        return due(spacing, self.update - len(self._window.losses), self.update)
 
     def _to_device(self, ids_BT: Tensor) -> Tensor:
         device = self.compute.device
@@ -365,7 +409,9 @@ class TrainingLoop:
         each = torch.stack([*window.losses, *window.accuracies]).tolist()
         losses, accuracies = each[: len(window.losses)], each[len(window.losses) :]
         norm = window.gradient_norm.item()
-        seconds = time.perf_counter() - window.started
+        seconds, first = time.perf_counter() - window.started, window.first_seconds or 0.0
+        self.time.add("first_update", first)
+        self.time.add("updates", seconds - first)
         tokens = len(losses) * self.order.batch_size * self.sequences_NT.shape[1]
         self.history(
             {
@@ -383,12 +429,12 @@ class TrainingLoop:
         )
         return losses if math.isfinite(norm) else [*losses[:-1], math.nan], accuracies
 
-    def _validate(self) -> dict[str, Any]:
-        """Held-out loss and entropy, and what the domain adds; keeps the best state."""
+    def _validate(self, *, with_curve: bool = True) -> dict[str, Any]:
+        """Held-out loss and entropy, and what continued prompts add; keeps the best state."""
         epoch = round(self.order.epochs(self.update), 4)
         record: dict[str, Any] = {"kind": "epoch", "update": self.update, "epoch": epoch}
         if self.heldout_NT is not None:
-            with self.compute.autocast():
+            with self.time.on("validation"), self.compute.autocast():
                 probe = probe_sequences(
                     self.head,
                     self.heldout_NT.long(),
@@ -406,8 +452,9 @@ class TrainingLoop:
             if self._best is None or loss < self._best["loss"]:
                 weights = copy_weights(self.parameters)
                 self._best = {"loss": loss, "update": self.update, "weights": weights}
-        if self.validation is not None:
-            record |= self.validation()
+        if self.curve is not None and with_curve:
+            with self.time.on("curve"):
+                record |= self.curve()
         self.history(record)
         return record
 
@@ -424,25 +471,35 @@ class TrainingLoop:
     # State.
 
     def _save(self) -> None:
-        self.checkpoints.save(
-            self.update,
-            {
-                "update": self.update,
-                "seconds": self._seconds(),
-                "weights": copy_weights(self.parameters),
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "best": self._best,
-                "torch_rng": torch.get_rng_state(),
-                "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            },
-        )
+        with self.time.on("checkpoints"):
+            self.checkpoints.save(self.update, self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        best = self._best
+        # Of the initial state and of every new minimum the weights are in the file once.
+        at_best = best is not None and best["update"] == self.update
+        return {
+            "update": self.update,
+            "seconds": self._seconds(),
+            "seconds_by_part": self.time.seconds,
+            "weights": best["weights"]
+            if best is not None and at_best
+            else copy_weights(self.parameters),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "best": best,
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
 
     def _resume(self) -> None:
         state, notices = self.checkpoints.load_newest()
         self._load(state)
         self.schedule.load_state_dict(state["schedule"])
         self._seconds_before = state["seconds"]
+        for part, seconds in state["seconds_by_part"].items():
+            self.time.add(part, seconds)
         torch.set_rng_state(state["torch_rng"])
         if state["cuda_rng"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
@@ -478,6 +535,7 @@ class TrainingLoop:
             epochs=self.order.epochs(self.update),
             seconds=seconds,
             tokens_per_second=tokens / seconds,
+            seconds_by_part=self.time.parts(seconds),
             best_validation_loss=None if best is None else best["loss"],
             best_update=None if best is None else best["update"],
             early_stopped=None if best is None else best["weights"],

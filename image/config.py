@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from common.config import RunConfig, TrainConfig
 from common.errors import UserError
 
+DOMAIN = "image"
 MOST_SIZE = 1024
 """Pixels on a side of an image that is trained on: larger ones have no use in grids of codes."""
 

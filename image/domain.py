@@ -13,6 +13,7 @@ from transformers import LogitsProcessor, PreTrainedModel
 from common.conditions import methods_json
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.presentation import Presentation
+from image.config import DOMAIN
 from image.dataset import ImageData, completed_codes
 from image.judge import ImageJudge
 from image.model import OnlyCodes, Vocabulary, save_transformer
@@ -36,7 +37,7 @@ class ImageDomain:
         main_fidelity: name of the fidelity metric that a short table shows.
     """
 
-    name = "image"
+    name = DOMAIN
     word_start_V: Tensor | None = None
 
     def __init__(

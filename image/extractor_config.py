@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from common.errors import UserError
 from common.options import require
 from common.values import SEED_RANGE, seed_fits
 from image.config import MOST_SIZE
-from image.offline_network import LABEL
 
+LABEL = re.compile(r"[a-z0-9._-]+")
 MOST_WIDTH = 2048  # 300 MiB for a block
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.causal_lm import EMBEDDED
-from common.inputs import Named, keep_apart, local_path, named_paths
+from common.inputs import EMBEDDED, Named, check_there, keep_apart, local_path, named_paths
 from image.config import ImageRunConfig
-from image.sources import TORCHVISION
+from image.sources import TORCHVISION, check_folder
+
+LOADED = ("--model", "--tokenizer")
+"""Of the options that name a folder, those that must be there."""
 
 
 def check_inputs(
@@ -19,7 +22,7 @@ def check_inputs(
     models: Mapping[str, str | None] | None = None,
     extractors: tuple[str, Sequence[str]] = ("", ()),
 ) -> None:
-    """Refuse inputs in the place of the output, and an output among the images.
+    """Refuse inputs that are not there, or in the place of the output, and an output among images.
 
     Args:
         out: what is written.
@@ -32,6 +35,15 @@ def check_inputs(
         UserError: names the option.
     """
     given = {option: spec for option, spec in sources.items() if spec is not None}
+    for spec in given.values():
+        if not _is_fetched(spec):
+            check_folder(Path(os.path.expanduser(spec)))
+    for option in LOADED:
+        check_there(
+            option,
+            (models or {}).get(option),
+            expected="'embedded', a checkpoint folder, or a hub id",
+        )
     read: list[Named] = []
     if any(spec in TORCHVISION for spec in given.values()):
         read += named_paths(*root)
@@ -69,9 +81,11 @@ def check_run_inputs(config: ImageRunConfig, out: Path) -> None:
 
 def _source_path(spec: str) -> Path | None:
     """The folder of a source; None for the hub, the embedded and the fetched ones."""
-    if spec in TORCHVISION or spec.partition(":")[0] in ("embedded", "hub"):
-        return None
-    return local_path(spec)
+    return None if _is_fetched(spec) else local_path(spec)
+
+
+def _is_fetched(spec: str) -> bool:
+    return spec in TORCHVISION or spec.partition(":")[0] in ("embedded", "hub")
 
 
 def _extractor_path(name: str) -> Path | None:

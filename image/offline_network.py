@@ -6,7 +6,6 @@ Shapes: N images, C channels, H W pixels.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from common.errors import UserError
 from common.files import atomic_write_bytes, atomic_write_text, writing
 
 CONFIG, WEIGHTS = "config.json", "extractor.safetensors"
-LABEL = re.compile(r"[a-z0-9._-]+")
 
 
 @dataclass(frozen=True, kw_only=True)

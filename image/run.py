@@ -6,88 +6,33 @@
 
 The top quarter of held-out images is given and the model completes them, code by code. Writes
 config.yaml, metrics.json, history.jsonl, samples.jsonl, report.html, pictures/, model/ and
-checkpoints/ to --out (runs/image/NAME by default).
+checkpoints/ to --out (runs/image/NAME by default). Checkpoints go when the run has
+ended, unless train.keep_checkpoints is true.
 """
 
 from __future__ import annotations
 
 import sys
 
-from common.command import Prepared, run_command
-from common.conditions import standard_conditions
-from common.config import output_folder
-from common.decode_config import sampling_config
-from common.device import pick_device
+from common.config import check_before_reading, output_folder
 from common.errors import run_cli
 from common.options import parse
-from image.config import ImageRunConfig
-from image.dataset import load_image_data
-from image.domain import REFERENCES, ImageDomain
-from image.features import load_extractor
+from image.config import DOMAIN, ImageRunConfig
 from image.inputs import check_run_inputs
-from image.judge import ImageJudge
-from image.model import check_fits, load_transformer, meta_transformer, vocabulary
-from image.presentation import PICTURES
-from image.tokens import load_tokenizer, tokenizer_of
 
 PROG = "python -m image.run"
 
 
 def main(argv: list[str]) -> int:
     config = parse(ImageRunConfig, argv, prog=PROG, description=__doc__ or "")
-    check_run_inputs(config, output_folder(config, ImageDomain.name))
-    return run_command(config, [PROG, *argv], lambda: prepare(config))
+    check_before_reading(config)
+    out = output_folder(config, DOMAIN)
+    check_run_inputs(config, out)
+    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    from common.command import run_command
+    from image.prepare import prepare
 
-
-def prepare(config: ImageRunConfig) -> Prepared:
-    """Read tokenizer, shape, extractors and images.
-
-    Raises:
-        UserError: one of them cannot be read, or they do not fit together.
-    """
-    device = pick_device(config.device)
-    conditions = standard_conditions(
-        config.measure,
-        sampled="sampled",
-        at_temperature_1=sampling_config(top_p=1.0, temperature=1.0, top_k=0),
-        references=REFERENCES,
-    )
-    tokenizer = load_tokenizer(config.tokenizer or tokenizer_of(config.model), device=device)
-    shape = meta_transformer(config.model)
-    check_fits(shape, tokenizer)
-    extractors = [load_extractor(name, device=device) for name in config.score.extractors]
-    data = load_image_data(config.data, tokenizer, vocabulary(shape), seed=config.seed)
-
-    def load() -> ImageDomain:
-        judge = ImageJudge(
-            extractors=extractors,
-            tokenizer=tokenizer,
-            train_NL=data.train_NT[:, 1:],
-            references_NCHW=data.references_NCHW,
-            references_NL=data.references_NL,
-            given=data.given,
-            judged=len(data.prompts_PCHW),
-            seed=config.seed,
-        )
-        return ImageDomain(
-            model=load_transformer(config.model),
-            tokenizer=tokenizer,
-            vocabulary=vocabulary(shape),
-            data=data,
-            judge=judge,
-            conditions=conditions,
-            main_fidelity=f"fid[{extractors[0].name}]",
-        )
-
-    return Prepared(
-        domain=ImageDomain.name,
-        notes=data.notes,
-        shape=shape,
-        train_NT=data.train_NT,
-        first_target=data.first_target,
-        load=load,
-        closing=lambda folder: f"pictures: {folder.path / PICTURES / 'comparison.png'}",
-    )
+    return run_command(config, [PROG, *argv], lambda: prepare(config), out=out)
 
 
 if __name__ == "__main__":

@@ -53,14 +53,7 @@ def open_folder(folder: Path) -> Source:
         UserError: no such folder, no pictures in it, pictures both in it and in sub-folders, or
             deeper than those.
     """
-    if not os.path.isdir(folder):
-        what = "a file" if os.path.exists(folder) else "which does not exist"
-        raise UserError(
-            expected="embedded:vignettes, a folder of images, cifar10, fashion-mnist or "
-            "hub:OWNER/NAME[:SPLIT]",
-            got=f"{str(folder)!r}, {what}",
-            fix="mend the path",
-        )
+    check_folder(folder)
     files, folders = _listing(folder)
     pairs: list[tuple[Path, str | None]] = [(path, None) for path in files]
     for child in folders:
@@ -95,6 +88,22 @@ def open_folder(folder: Path) -> Source:
         labels=[names.index(name) for _, name in pairs if name is not None] if names else None,
         class_names=tuple(names),
     )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        UserError: names it.
+    """
+    if not os.path.isdir(folder):
+        what = "a file" if os.path.exists(folder) else "which does not exist"
+        raise UserError(
+            expected="embedded:vignettes, a folder of images, cifar10, fashion-mnist or "
+            "hub:OWNER/NAME[:SPLIT]",
+            got=f"{str(folder)!r}, {what}",
+            fix="mend the path",
+        )
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -50,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
 Save = Callable[[Path, PretrainedConfig], Path]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test, and no process that one starts, reads or fills the user's cache."""
+    os.environ["HYPERFITTING_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> PreTrainedTokenizerBase:
     texts = [document.text for document in read_documents("embedded:tales")[:30]]

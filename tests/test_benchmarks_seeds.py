@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def write_run(
     *,
     ttr: tuple[float, float, float],
     domain: str = "text",
+    without: Sequence[str] = (),
     **config: Any,
 ) -> Path:
     folder.mkdir()
@@ -49,6 +51,8 @@ def write_run(
         },
         "provenance": {"seed": seed},
     }
+    for left_out in without:
+        del metrics["conditions"][left_out]
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "config.yaml").write_text(yaml.safe_dump({"seed": seed, "model": "m"} | config))
     return folder
@@ -140,3 +144,16 @@ def test_an_unknown_final_loss_is_left_out(tmp_path: Path) -> None:
     summary = summarise(load(runs))
     assert "final_loss" not in summary["training"] and "updates" in summary["training"]
     assert "training final_loss" not in table(summary)
+
+
+def test_runs_without_the_blocker(tmp_path: Path) -> None:
+    """A run measures the conditions that it was asked for; both greedy ones are always there."""
+    blocked = ("hyperfitted-greedy-blocked",)
+    folders = [
+        write_run(tmp_path / "a", 0, ttr=(0.2, 0.6, 0.58)),
+        write_run(tmp_path / "b", 1, ttr=(0.3, 0.6, 0.65), without=blocked),
+    ]
+    summary = summarise(load(folders))
+    assert list(summary["conditions"]) == ["original-greedy", "hyperfitted-greedy"]
+    assert "moved by the blocker" not in table(summary)
+    assert "hyperfitted greedy / original greedy: 2.500" in table(summary)

@@ -9,6 +9,7 @@ from common.conditions import methods_json, standard_conditions
 from common.config import MeasureConfig
 from common.decode_config import sampling_config
 from common.domain import Condition
+from common.errors import UserError
 
 PLAIN = sampling_config(top_p=1.0, temperature=1.0, top_k=0)
 NUCLEUS = sampling_config(top_p=0.9, temperature=1.0, top_k=0)
@@ -20,6 +21,22 @@ def conditions(
     return standard_conditions(
         measure or MeasureConfig(), sampled="sampled", at_temperature_1=plain, references=["real"]
     )
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["hyperfitted-greedy-blocked"], ["original-sampled", "real"]]
+)
+def test_chosen_conditions_and_those_that_are_always_there(names: list[str]) -> None:
+    found = [one.name for one in conditions(measure=MeasureConfig(conditions=names))]
+    every = [one.name for one in conditions()]
+    always = {"original-greedy", "hyperfitted-greedy", "real"}
+    assert found == [name for name in every if name in {*names, *always}]  # in the usual order
+
+
+@pytest.mark.parametrize("name", ["human", "Original-greedy", ""])
+def test_a_condition_that_there_is_none_of(name: str) -> None:
+    with pytest.raises(UserError, match="among original-greedy, .*hyperfitted-sampled, real; got"):
+        conditions(measure=MeasureConfig(conditions=["real", name]))
 
 
 @pytest.mark.parametrize("plain", [PLAIN, NUCLEUS])

@@ -26,6 +26,7 @@ import common.decode
 import common.experiment
 from common.cache_check import CacheCheck
 from common.checkpoint import Checkpoints
+from common.conditions import ALWAYS
 from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.decode import generate
 from common.decode_config import greedy_config, sampling_config
@@ -33,15 +34,18 @@ from common.device import Compute
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.errors import UserError
 from common.evaluate import Evaluator
-from common.experiment import make_schedule, require_success, run_experiment
+from common.experiment import _updates, make_schedule, require_success, run_experiment
 from common.files import atomic_write_text
 from common.intervals import bootstrap_mean
 from common.jsonl import read_jsonl
 from common.options import to_yaml
 from common.presentation import Presentation
 from common.progress import Progress
+from common.provenance import ModelOrigin
 from common.record import RunFolder
+from common.saved_weights import DTYPES
 from common.shared_original import original_key
+from common.summary import conditions_table
 
 VOCABULARY, LENGTH, CONTEXT, NEW = 32, 24, 4, 8
 SCHEMA = Path(common.experiment.__file__).parent / "schema" / "metrics.schema.json"
@@ -133,10 +137,18 @@ CONFIG = RunConfig(
     device="cpu",
     schedule=ScheduleConfig(learning_rate=1e-2, max_epochs=150, target_loss=0.06),
     train=TrainConfig(
-        batch_size=6, tune="all", precision="fp32", compile="off", validate_every_epochs=10
+        batch_size=6,
+        tune="all",
+        precision="fp32",
+        compile="off",
+        validate_every_epochs=10,
+        keep_checkpoints=True,
     ),
     measure=MeasureConfig(curve_prompts=3),
 )
+
+
+FEW = MeasureConfig(curve_prompts=0)
 
 
 def run(out: Path, config: RunConfig = CONFIG, **changes: Any) -> dict[str, Any]:
@@ -149,7 +161,14 @@ def run(out: Path, config: RunConfig = CONFIG, **changes: Any) -> dict[str, Any]
         may_differ=RESUME_MAY_DIFFER,
     )
     torch.manual_seed(config.seed)
-    return run_experiment(Walks(), config, folder, Progress(quiet=True), command=["walks"])
+    return run_experiment(
+        Walks(),
+        config,
+        folder,
+        Progress(quiet=True),
+        command=["walks"],
+        origin=ModelOrigin(name="walker", origin="a walk by nobody", licence="CC0-1.0"),
+    )
 
 
 def validate(metrics: dict[str, Any]) -> None:
@@ -221,6 +240,11 @@ def test_saved_model_is_the_hyperfitted_one(finished: Path) -> None:
     greedy = metrics["conditions"]["hyperfitted-greedy"]["all"]["ttr_96"]["mean"]
     assert f"{greedy:.3f}" in card and "library_name: transformers" in card
     assert "learning_rate: 0.01" in card
+    assert "license: cc0-1.0" in card and "(`walker`; a walk by nobody; licence CC0-1.0)" in card
+    known = {"name": "walker", "origin": "a walk by nobody", "licence": "CC0-1.0"}
+    assert RunFolder(finished).read_metrics()["provenance"]["model"] == known
+    page = (finished / "report.html").read_text()
+    assert "name walker, origin a walk by nobody, licence CC0-1.0" in page
 
 
 def test_probe_against_a_plain_pass_over_the_true_continuations(finished: Path) -> None:
@@ -401,16 +425,117 @@ def test_lora_on_the_last_block(tmp_path: Path) -> None:
     assert changed and all(name.startswith("model.layers.1.") for name in changed)
 
 
+def test_a_run_that_has_ended_keeps_no_checkpoint(tmp_path: Path) -> None:
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=3)
+    train = replace(CONFIG.train, keep_checkpoints=False)
+    run(tmp_path / "run", schedule=fixed, train=train)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert RunFolder(tmp_path / "run").ended() is not None
+    run(tmp_path / "kept", schedule=fixed)
+    assert list((tmp_path / "kept" / "checkpoints").glob("update-*.pt"))
+    # One that a larger budget would take further keeps what it goes on from.
+    short = replace(CONFIG.schedule, max_epochs=2)
+    run(tmp_path / "short", schedule=short, train=train)
+    longer = run(
+        tmp_path / "short", schedule=replace(short, max_epochs=3), train=train, resume=True
+    )
+    assert longer["training"]["updates"] == 6
+    mine = tmp_path / "run" / "checkpoints" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("not of the run")
+    RunFolder(tmp_path / "run").drop_checkpoints()
+    assert mine.exists()
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+@pytest.mark.parametrize("name", ["bf16", "fp16", "fp32"])
+def test_what_is_measured_is_what_is_saved(tmp_path: Path, name: str, lora_rank: int) -> None:
+    fixed = ScheduleConfig(learning_rate=1e-2, mode="fixed", fixed_updates=12)
+    train = replace(CONFIG.train, save_dtype=name, lora_rank=lora_rank)
+    metrics = run(tmp_path / "run", schedule=fixed, train=train, measure=FEW)
+    validate(metrics)
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model")
+    assert saved.dtype is DTYPES[name]
+    model, rows = saved.float(), walks(12, 1)
+    with torch.no_grad():
+        loss = model(input_ids=rows, labels=rows).loss.item()
+        near, far = walks(6, 2), walks(5, 3)
+        held = torch.cat([near, far])[:, : CONTEXT + NEW]
+        log_p = model(input_ids=held).logits[:, CONTEXT - 1 : -1].double().log_softmax(dim=-1)
+    training = metrics["training"]
+    assert training.get("saved_loss", training["final_loss"]) == pytest.approx(loss, abs=1e-6)
+    assert ("saved_loss" in training) == (name != "fp32")
+    probed = -log_p.gather(-1, held[:, CONTEXT:, None]).mean().item()
+    assert metrics["probe"]["hyperfitted"]["loss_nats"] == pytest.approx(probed, abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_bf16_run_decodes_with_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Any
+) -> None:
+    copied: list[Any] = []
+    real = common.experiment.decoding_copy
+
+    def note(model: Any) -> Any:
+        copied.append(model)
+        return real(model)
+
+    monkeypatch.setattr(common.experiment, "decoding_copy", note)
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
+    train = replace(CONFIG.train, precision=precision)
+    run(tmp_path / "run", schedule=fixed, train=train, measure=replace(FEW, curve_prompts=2))
+    # Three models measured, and two points of the curve: before and after the one update.
+    assert len(copied) == (5 if precision == "bf16" else 0)
+
+
+def test_the_source_gives_the_dtype(tmp_path: Path) -> None:
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
+    config = replace(CONFIG, schedule=fixed, measure=FEW)
+    folder = RunFolder.create(tmp_path / "run", config_yaml=to_yaml(config))
+    run_experiment(
+        Walks(),
+        config,
+        folder,
+        Progress(quiet=True),
+        command=["walks"],
+        origin=ModelOrigin(name="walker"),
+        source_dtype=torch.bfloat16,
+    )
+    assert AutoModelForCausalLM.from_pretrained(folder.model).dtype is torch.bfloat16
+
+
+def test_two_conditions_are_enough_for_everything(tmp_path: Path) -> None:
+    """Report, model card, table and the figures over seeds of a run with the least there is."""
+
+    class Least(Walks):
+        def conditions(self) -> list[Condition]:
+            return [one for one in super().conditions() if one.name in (*ALWAYS, "human")]
+
+    fixed = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=1)
+    config = replace(CONFIG, schedule=fixed, measure=FEW)
+    folder = RunFolder.create(tmp_path / "run", config_yaml=to_yaml(config))
+    progress = Progress(quiet=True)
+    origin = ModelOrigin(name="walker")
+    metrics = run_experiment(Least(), config, folder, progress, command=["walks"], origin=origin)
+    validate(metrics)
+    assert list(metrics["conditions"]) == [*ALWAYS, "human"]
+    assert list(metrics["probe"]) == ["original", "early-stopped", "hyperfitted"]
+    table = conditions_table(metrics, Walks.main_metrics)
+    assert "blocked" not in table and "hyperfitted" in table
+    assert "hyperfitted" in (folder.model / "README.md").read_text()
+    assert "Greedy decoding" in folder.report.read_text()
+
+
 def test_divergence_is_reported_with_everything_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = common.experiment.TrainingLoop._log
 
-    def log(self: Any) -> tuple[list[float], list[float]]:
+    def spoilt(self: Any) -> tuple[list[float], list[float]]:
         losses, accuracies = real(self)
         return [float("nan")] * len(losses) if self.update > 8 else losses, accuracies
 
-    monkeypatch.setattr(common.experiment.TrainingLoop, "_log", log)
+    monkeypatch.setattr(common.experiment.TrainingLoop, "_log", spoilt)
     metrics = run(tmp_path / "run")
     validate(metrics)
     assert metrics["training"]["outcome"] == "diverged"
@@ -576,6 +701,11 @@ def test_schedule_of_a_run_in_passes() -> None:
     target = replace(CONFIG, schedule=ScheduleConfig(fixed_epochs=2))
     with pytest.raises(UserError, match=r"schedule\.fixed_epochs to be unset in target mode"):
         make_schedule(target, 12)
+
+
+def test_epochs_between_validations_in_updates() -> None:
+    assert _updates(None, 64.0) is None  # spaced by the loop
+    assert [_updates(epochs, 64.0) for epochs in (0.5, 2.0, 1e-9)] == [32, 128, 1]
 
 
 def test_schedule_of_a_run() -> None:

@@ -10,10 +10,11 @@ from common.config import RunConfig
 from common.model_card import model_card
 
 
-def card(**training: Any) -> str:
+def card(origin: dict[str, str] | None = None, **training: Any) -> str:
     ttr = {"ttr_96": {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 24}}
     metrics = {
         "domain": "text",
+        "provenance": {} if origin is None else {"model": origin},
         "training": {
             "outcome": "reached",
             "final_loss": 0.0481,
@@ -47,3 +48,19 @@ def test_how_the_training_ended(outcome: str, target: float | None, words: str) 
     assert f"{outcome} (" not in told and "nats per token (" not in told
     unknown = card(outcome=outcome, target_loss=target, final_loss=None)
     assert "; final training loss: not known." in unknown and "None" not in unknown
+
+
+def test_where_the_original_comes_from() -> None:
+    known = {
+        "name": "tiny",
+        "origin": "Tiny by Nobody",
+        "licence": "Apache-2.0",
+        "package": "some-weights 1.2",
+    }
+    told = card(known)
+    assert "tags: [hyperfitting, text] license: apache-2.0 ---" in told
+    words = "`tiny`; Tiny by Nobody; from the package some-weights 1.2; licence Apache-2.0"
+    assert f"A pretrained autoregressive model ({words}), fine-tuned on 12 sequences" in told
+    plain = card({"name": "runs/x/model"})
+    assert "model (`runs/x/model`), fine-tuned" in plain and "license" not in plain
+    assert "of which no record was kept" in card()

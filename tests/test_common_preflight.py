@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+import common.disk
 from common.config import MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.errors import UserError
 from common.preflight import check_finite, loss_floor, preflight
@@ -40,14 +42,9 @@ def test_floor_against_counted_frequencies() -> None:
 
 
 def shape(**changed: Any) -> Any:
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        **({"tie_word_embeddings": False} | changed),
-    )
+    options: dict[str, Any] = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 16}
+    options |= {"num_hidden_layers": 4, "num_attention_heads": 2, "tie_word_embeddings": False}
+    config = LlamaConfig(**(options | changed))
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
 
@@ -55,6 +52,12 @@ def shape(**changed: Any) -> Any:
 def config(**changed: Any) -> RunConfig:
     train = {"compile": "off", "tune": "all", "batch_size": 8} | changed.pop("train", {})
     return RunConfig(train=TrainConfig(**train), device="cpu", **changed)
+
+
+class Room(NamedTuple):
+    """What `shutil.disk_usage` gives, as far as it is read."""
+
+    free: int
 
 
 IDS = torch.arange(24 * 10).reshape(24, 10) % 50
@@ -70,6 +73,27 @@ def test_lines_tell_what_is_trained_and_how_long() -> None:
     assert f"{every:,} parameters, {last:,} trained" in line
     (line,) = preflight(config(train={"tune": "last:1", "lora_rank": 2}), shape(), IDS)
     assert f"{every:,} parameters, {2 * 7 * 2 * 16:,} trained" in line
+
+
+def test_disk_is_told_by_what_is_trained_and_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(**train: Any) -> tuple[float, float]:
+        big = shape(hidden_size=2048, intermediate_size=8192, vocab_size=32000)
+        (line,) = preflight(config(train=train), big, IDS)
+        peak, final = re.findall(r"([0-9.]+) GB", line)
+        return float(peak), float(final)
+
+    # 0.4 G weights: three checkpoints of 16 bytes each, one more than are kept; then the weights.
+    monkeypatch.setattr(common.disk.shutil, "disk_usage", lambda _: Room(10**12))
+    peak, final = told(save_dtype="fp32")
+    weights = final / 4
+    assert 0.3 < weights < 0.5 and peak == pytest.approx(48 * weights, abs=2)
+    assert told(save_dtype="auto") == told(save_dtype="fp32") == (peak, final)  # no dtype is named
+    assert told(save_dtype="bf16")[1] == pytest.approx(final / 2, abs=0.1)
+    assert told(keep_checkpoints=True)[1] == pytest.approx(36 * weights, abs=2)
+    assert told(tune="last:1")[0] < 0.5 * peak
+    monkeypatch.setattr(common.disk.shutil, "disk_usage", lambda _: Room(5 * 10**9))
+    with pytest.raises(UserError, match=r"room for the run.*got 5\.0 GB free; free some space"):
+        told()
 
 
 def test_a_head_that_is_tied_is_told() -> None:

@@ -162,11 +162,13 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_the_page_tells_the_run_in_order(run: RunFolder) -> None:
-    page = Page(build_report(run.path, Presentation(title="A title")).read_text(encoding="utf-8"))
+    shown = Presentation(title="A title", remarks=["What only the domain <knows>."])
+    page = Page(build_report(run.path, shown).read_text(encoding="utf-8"))
     parts = [
         "A title",
         "Greedy decoding stopped looping",
         "Training loss 4",
+        "What only the domain <knows>.",
         "Training",
         "Conditions",
         "Sharpness",
@@ -394,3 +396,12 @@ def test_accuracy_has_a_chart_with_its_target(tmp_path: Path) -> None:
         assert told in chart
     assert ">target 0.99<" in chart
     jsonschema.validate(run.read_metrics(), json.loads(SCHEMA.read_text()))
+
+
+def test_where_training_time_went(tmp_path: Path) -> None:
+    parts = {"updates": 85.0, "curve": 10.0, "validation": 5.0}
+    page = build_report(fake_run(tmp_path / "new", seconds_by_part=parts).path)
+    line = "Training time: 85 % updates, 10 % curve, 5 % validation."
+    assert line in page.read_text(encoding="utf-8")
+    older = build_report(fake_run(tmp_path / "old").path)
+    assert "Training time" not in older.read_text(encoding="utf-8")

@@ -105,7 +105,9 @@ class Run:
         return [
             {name: value for name, value in record.items() if name not in TIMING}
             for record in read_jsonl(self.path)
-            if kind in (None, record["kind"]) and record.get("event") != "resume"
+            if kind in (None, record["kind"])
+            and record.get("event") != "resume"
+            and (kind == "time" or record["kind"] != "time")
         ]
 
     def weights(self) -> dict[str, Tensor]:
@@ -426,7 +428,7 @@ def test_early_stopped_weights_are_those_of_the_lowest_validation_loss(tmp_path:
     # Held-out data near the training data, so that the minimum is neither first nor last.
     heldout_NT = sequences(TRAIN, 1)
     heldout_NT[:, ::4] = sequences(TRAIN, 5)[:, ::4]
-    run = Run(tmp_path, model=model, heldout_NT=heldout_NT, validation=validation)
+    run = Run(tmp_path, model=model, heldout_NT=heldout_NT, curve=validation)
     result = run.loop.run()
     lines = run.history("epoch")
     losses = [line["validation_loss"] for line in lines]
@@ -467,7 +469,7 @@ def test_diversity_that_stops_growing_ends_the_run(tmp_path: Path) -> None:
     run = Run(
         tmp_path,
         schedule={"diversity_patience": 3},
-        validation=lambda: {"ttr_96": next(values)},
+        curve=lambda: {"ttr_96": next(values)},
         ttr_name="ttr_96",
     )
     result = run.loop.run()
@@ -524,6 +526,71 @@ def test_checkpoint_every(tmp_path: Path) -> None:
     run = Run(tmp_path, schedule=FIXED, checkpoint_every=100)
     run.loop.run()
     assert run.loop.checkpoints.updates() == [0, 22]
+
+
+def test_seconds_by_part_cover_the_training(tmp_path: Path) -> None:
+    run = Run(tmp_path, schedule=FIXED, curve=lambda: {"rep_4": 0.5})
+    result = run.loop.run()
+    parts = result.seconds_by_part
+    assert sum(parts.values()) == pytest.approx(result.seconds, abs=0.05)
+    timed = ("preparation", "updates", "first_update", "full_passes", "validation", "checkpoints")
+    assert all(parts[name] > 0 for name in timed) and parts["curve"] >= 0
+    (line,) = run.history("time")
+    assert line["update"] == 22 and parts.items() >= {"updates": line["updates"]}.items()
+
+
+def test_seconds_of_a_resumed_run_hold_the_earlier_ones(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Run(
+            tmp_path,
+            schedule=FIXED,
+            on_step=at_step(9, lambda: os.kill(os.getpid(), signal.SIGINT)),
+        ).loop.run()
+    run = Run(tmp_path, schedule=FIXED)
+    saved, _ = run.loop.checkpoints.load_newest()
+    result = run.loop.run(resume=True)
+    for part, seconds in saved["seconds_by_part"].items():
+        assert result.seconds_by_part[part] >= round(seconds, 3), part
+    assert saved["seconds_by_part"]["updates"] > 0
+
+
+def test_points_without_options_are_spaced_by_their_cost(tmp_path: Path) -> None:
+    """Few and widening where they cost much, and the same in a run that was interrupted."""
+    automatic: dict[str, Any] = {"validate_every": None, "checkpoint_every": None, "log_every": 1}
+    automatic |= {"curve_tokens": 10, "curve": lambda: {"rep_4": 0.5}}
+    whole, folder = tmp_path / "whole", tmp_path / "interrupted"
+    whole.mkdir()
+    folder.mkdir()
+    run = Run(whole, schedule=FIXED, **automatic)
+    run.loop.run()
+    lines = run.history("epoch")
+    # 22 updates of 48 tokens are worth 32 at 3 %: a pass over 48 held-out ones costs 16, a point of
+    # the curve 20, which leaves the least that there may be between both ends.
+    assert [line["update"] for line in lines] == [0, 3, 6, 10, 22]
+    assert [line["update"] for line in lines if "rep_4" in line] == [0, 6, 22]
+    assert run.loop.checkpoints.updates() == [0, 22]  # 2,000 tokens each: one in 2,778 updates
+    with pytest.raises(KeyboardInterrupt):
+        Run(
+            folder,
+            schedule=FIXED,
+            on_step=at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT)),
+            **automatic,
+        ).loop.run()
+    resumed = Run(folder, schedule=FIXED, **automatic)
+    resumed.loop.run(resume=True)
+    assert resumed.history() == run.history()
+    assert_equal_weights(resumed.weights(), run.weights())
+
+
+def test_the_initial_weights_are_written_once(tmp_path: Path) -> None:
+    run = Run(tmp_path, schedule=FIXED | {"fixed_updates": 1})
+    run.loop.run()
+    weights = sum(p.numel() * 4 for p in run.model.parameters())
+    first = run.loop.checkpoints.folder / "update-00000000.pt"
+    assert weights < first.stat().st_size < 1.5 * weights
+    state = torch.load(first, weights_only=True)
+    assert_equal_weights(state["weights"], copy_weights(trainable_parameters(tiny_model())))
+    assert_equal_weights(state["weights"], state["best"]["weights"])
 
 
 @pytest.mark.parametrize("variable", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])

@@ -20,14 +20,14 @@ import pytest
 from hostile import changed, lay_out, options, values
 from PIL import Image
 
+import image.completion
 import image.data
-import image.generate
-import image.pretrain
-import image.run
+import image.prepare
+import image.pretraining
+import text.continuation
 import text.corpus
 import text.data
-import text.generate
-import text.run
+import text.prepare
 from common.config import RunConfig
 from common.errors import UserError
 from common.options import parse
@@ -35,11 +35,12 @@ from common.pretrain_config import PretrainOptions
 from common.values import check_values
 from image.config import ImageRunConfig
 from image.extractor_config import ExtractorConfig
-from image.generate import GenerateConfig as ImageGenerateConfig
+from image.generate_config import GenerateConfig as ImageGenerateConfig
 from image.pretrain_config import PretrainConfig as ImagePretrainConfig
 from image.tokenize_config import TokenizeConfig
 from text.config import TextRunConfig
-from text.generate import GenerateConfig as TextGenerateConfig
+from text.export_config import ExportConfig
+from text.generate_config import GenerateConfig as TextGenerateConfig
 from text.pretrain_config import PretrainConfig as TextPretrainConfig
 
 CONFIGS: dict[str, type] = {
@@ -50,6 +51,7 @@ CONFIGS: dict[str, type] = {
     "image.tokenize": TokenizeConfig,
     "image.extractor": ExtractorConfig,
     "text.generate": TextGenerateConfig,
+    "text.export": ExportConfig,
     "image.generate": ImageGenerateConfig,
 }
 # What text.run and text.pretrain have tried need not be tried again.
@@ -108,12 +110,16 @@ def bases(
         "image.pretrain": [tokenizer, "--data=photos", "--heldout=others", *few, *shape],
         "image.tokenize": [*folders, *few, "--codes=4", "--channels=[8,8]", "--extractor=offline"],
         "image.extractor": [*folders, *few, "--widths=[8,8]", "--stem_width=8"],
+        "text.export": [model, "--out=new.gguf"],
         "text.generate": [model, "--prompt=Once", "--new_tokens=4", "--method=top-p"],
         "image.generate": [images, "--count=2", "--method=sampled"],
     }  # fmt: skip
     return {
         command: parse(
-            CONFIGS[command], [*argv, "--dry_run=true", "--device=cpu"], prog="", description=""
+            CONFIGS[command],
+            [*argv, "--dry_run=true", *([] if command == "text.export" else ["--device=cpu"])],
+            prog="",
+            description="",
         )
         for command, argv in words.items()
     }
@@ -140,16 +146,16 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 READ_ONCE = (
-    (text.run, "load_tokenizer"),
-    (text.run, "load_data"),
-    (text.generate, "load_tokenizer"),
+    (text.prepare, "load_tokenizer"),
+    (text.prepare, "load_data"),
+    (text.continuation, "load_tokenizer"),
     (text.data, "read_documents"),
     (image.data, "vignettes"),
-    (image.run, "load_tokenizer"),
-    (image.run, "load_extractor"),
-    (image.run, "load_image_data"),
-    (image.pretrain, "load_tokenizer"),
-    (image.generate, "load_tokenizer"),
+    (image.prepare, "load_tokenizer"),
+    (image.prepare, "load_extractor"),
+    (image.prepare, "load_image_data"),
+    (image.pretraining, "load_tokenizer"),
+    (image.completion, "load_tokenizer"),
 )
 _KEPT: dict[Any, Any] = {}
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-import image.extractor
+import image.extractor_training
 from common.errors import UserError, run_cli
 from common.jsonl import read_jsonl
-from image.extractor import augment, main
+from image.extractor import main
+from image.extractor_training import augment
 from image.features import load_extractor
 from image.offline_network import load_network
 
@@ -117,7 +118,7 @@ def test_a_dry_run_writes_nothing(
 def test_augmentation_moves_and_mirrors_whole_images() -> None:
     """Every result is some window of the padded image or of its mirror image; all kinds occur."""
     pixels_CHW = torch.arange(1, 1 + 3 * 8 * 8, dtype=torch.uint8).reshape(3, 8, 8)
-    padded_CHW = torch.nn.functional.pad(pixels_CHW, [image.extractor.CROP_PIXELS] * 4)
+    padded_CHW = torch.nn.functional.pad(pixels_CHW, [image.extractor_training.CROP_PIXELS] * 4)
     windows = {
         (top, left, mirrored): window.flip(2) if mirrored else window
         for top in range(9)

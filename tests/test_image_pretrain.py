@@ -13,15 +13,16 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-import image.pretrain
+import image.pretraining
 from common.decode import generate
 from common.decode_config import greedy_config
 from common.errors import run_cli
 from common.options import parse
 from image.data import LabelledImages, load_images
 from image.model import OnlyCodes, check_fits, load_transformer, vocabulary
-from image.pretrain import main, prepare
+from image.pretrain import main
 from image.pretrain_config import PretrainConfig
+from image.pretraining import prepare
 from image.tokens import load_tokenizer, tokenizer_of
 from image.vq import VQTokenizer, new_vq_model
 
@@ -234,7 +235,8 @@ def test_other_classes_among_the_held_out_images_are_told(
             source=split,
         )
 
-    monkeypatch.setattr(image.pretrain, "load_images", load)
+    monkeypatch.setattr(image.pretraining, "load_images", load)
+    monkeypatch.setattr("image.inputs.check_folder", lambda _: None)
     assert run_cli(main, [*argv, "--out", str(tmp_path / "run"), "--class_conditional"]) == 2
     assert "of the classes hen, fox; got hen, owl in heldout" in capsys.readouterr().err
 

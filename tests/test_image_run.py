@@ -290,3 +290,20 @@ def test_an_imagegpt_is_hyperfitted(tiny_image_run: tuple[str, ...], tmp_path: P
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["training"]["tokens_per_sequence"] == 65
     assert len(metrics["by_position"]["original"]["entropy_nats"]) == 48
+
+
+def test_a_first_look_measures_what_was_asked_for(
+    tmp_path: Path, tiny_image_checkpoint: Path, tiny_image_run: tuple[str, ...]
+) -> None:
+    """Both greedy conditions and the references are there in any case, and enough for the page."""
+    out = tmp_path / "run"
+    fixed = ["--schedule.mode", "fixed", "--schedule.fixed_updates", "1"]
+    few = ["--data.prompts", "4", "--data.references", "100"]
+    argv = ["--model", str(tiny_image_checkpoint), *tiny_image_run, *fixed, *few]
+    argv += ["--out", str(out), "--measure.conditions", '["original-sampled"]']
+    assert main(argv) == 0
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    always = ["original-greedy", "hyperfitted-greedy", "reconstruction", "real"]
+    assert sorted(metrics["conditions"]) == sorted([*always, "original-sampled"])
+    assert (out / "pictures" / "comparison.png").is_file()
+    assert "original" in (out / "report.html").read_text(encoding="utf-8")

@@ -15,15 +15,16 @@ import torch
 from PIL import Image
 from tiny_tokenizer import SIZE, FakeExtractor, blobs
 
-import image.tokenize
+import image.tokenizer_run
 from common.errors import run_cli
 from common.jsonl import read_jsonl
 from image.data import LabelledImages
-from image.tokenize import comparison, main
+from image.tokenize import main
 from image.tokenize_config import TokenizeConfig, check_ranges
 from image.tokenizer_quality import (
     measure_tokenizer,
 )
+from image.tokenizer_run import comparison
 from image.tokens import load_tokenizer
 from image.vq import VQTokenizer
 
@@ -76,7 +77,8 @@ def images() -> Iterator[None]:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image.tokenize, "load_images", load)
+        patch.setattr(image.tokenizer_run, "load_images", load)
+        patch.setattr("image.inputs.check_folder", lambda _: None)
         yield
 
 
@@ -129,7 +131,7 @@ def test_resume_gives_the_same_files(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = finished.out
-    train = image.tokenize.TokenizerTraining._train_one_update
+    train = image.tokenizer_run.TokenizerTraining._train_one_update
 
     def interrupted(loop: Any, **options: Any) -> Any:
         if loop.update == 7:
@@ -139,7 +141,7 @@ def test_resume_gives_the_same_files(
     out = tmp_path / "run"
     argv = ["--out", str(out), *SMALL]
     with monkeypatch.context() as patch:
-        patch.setattr(image.tokenize.TokenizerTraining, "_train_one_update", interrupted)
+        patch.setattr(image.tokenizer_run.TokenizerTraining, "_train_one_update", interrupted)
         assert run_cli(main, argv) == 130
     assert not (out / "tokenize.json").exists()
     assert main([*argv, "--resume"]) == 0
@@ -171,14 +173,14 @@ def test_interrupt_saves_at_the_next_log_line(
         def __exit__(self, *_details: object) -> None:
             return None
 
-    train = image.tokenize.TokenizerTraining._train_one_update
+    train = image.tokenizer_run.TokenizerTraining._train_one_update
 
     def ask(loop: Any, **options: Any) -> Any:
         asked.requested = loop.update == 6
         return train(loop, **options)
 
     monkeypatch.setattr("image.tokenizer_training.deferred_interrupt", Deferred)
-    monkeypatch.setattr(image.tokenize.TokenizerTraining, "_train_one_update", ask)
+    monkeypatch.setattr(image.tokenizer_run.TokenizerTraining, "_train_one_update", ask)
     out = tmp_path / "run"
     argv = ["--out", str(out), *SMALL]
     argv[argv.index("--log_every") + 1] = "7"
@@ -189,7 +191,7 @@ def test_interrupt_saves_at_the_next_log_line(
 def test_fidelity_is_labelled_and_the_perceptual_term_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image.tokenize, "load_extractor", lambda name, device: FakeExtractor())
+    monkeypatch.setattr(image.tokenizer_run, "load_extractor", lambda name, device: FakeExtractor())
     out = tmp_path / "run"
     options = ["--extractor", "offline", "--perceptual_weight", "2"]
     assert main(["--out", str(out), *SMALL, *options]) == 0
@@ -215,7 +217,7 @@ def test_the_default_is_valid_and_small() -> None:
     config = TokenizeConfig()
     check_ranges(config)
     with torch.device("meta"):
-        shape = image.tokenize.fresh_model(config)
+        shape = image.tokenizer_run.fresh_model(config)
     tokenizer = VQTokenizer(shape)
     assert (tokenizer.grid, tokenizer.vocab_size, tokenizer.image_size) == (8, 512, 32)
     assert sum(weight.numel() for weight in shape.parameters()) * 4 < 6e6
@@ -224,7 +226,7 @@ def test_the_default_is_valid_and_small() -> None:
 def test_dry_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image.tokenize, "tokenize", None)
+    monkeypatch.setattr(image.tokenizer_run, "tokenize", None)
     out = tmp_path / "run"
     argv = ["--out", str(out), *SMALL, "--data", "a", "--heldout", "b", "--dry-run"]
     assert main(argv) == 0
@@ -274,7 +276,7 @@ def test_an_extractor_without_maps(
     class Plain:
         name = "plain-net"
 
-    monkeypatch.setattr(image.tokenize, "load_extractor", lambda name, device: Plain())
+    monkeypatch.setattr(image.tokenizer_run, "load_extractor", lambda name, device: Plain())
     options = ["--extractor", "plain", "--perceptual_weight", "1", "--out", str(tmp_path / "run")]
     assert run_cli(main, [*SMALL, *options]) == 2
     assert "got plain-net, which has none" in capsys.readouterr().err

@@ -261,7 +261,9 @@ def test_damaged_checkpoints(
 ) -> None:
     out = tmp_path / "run"
     command = [*argv, "--out", str(out), "--train.checkpoint_every", "2"]
+    command += ["--train.keep_checkpoints", "true"]
     assert run_cli(main, command) == 0
+    (out / "report.html").unlink()  # as if it had been killed before its report
     weights = (out / "model" / "model.safetensors").read_bytes()
     newest = max((out / "checkpoints").glob("update-*.pt"))
     newest.write_bytes(newest.read_bytes()[:-100])
@@ -270,6 +272,7 @@ def test_damaged_checkpoints(
     assert f"checkpoint {newest.name} is damaged or cut short" in history
     assert (out / "model" / "model.safetensors").read_bytes() == weights
 
+    (out / "report.html").unlink()
     for path in (out / "checkpoints").glob("update-*.pt"):
         path.write_bytes(path.read_bytes()[:50])
     metrics = (out / "metrics.json").read_bytes()
@@ -279,7 +282,11 @@ def test_damaged_checkpoints(
 
 
 def test_resume_without_a_run_and_with_another_configuration(
-    tmp_path: Path, refused: Refused, argv: list[str], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    refused: Refused,
+    argv: list[str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert "a run with checkpoints to resume" in refused(
         "--out", str(tmp_path / "none"), "--resume"
@@ -288,3 +295,12 @@ def test_resume_without_a_run_and_with_another_configuration(
     assert run_cli(main, [*argv, "--out", str(out)]) == 0
     line = error_line([*argv, "--out", str(out), "--resume", "--train.batch_size", "3"], capfd)
     assert "train.batch_size = 4; got train.batch_size = 3" in line
+    # Unchanged, it has nothing left to do: no checkpoint stayed, and no weight is loaded.
+    assert not (out / "checkpoints").exists()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    monkeypatch.setattr("text.prepare.load_model", None)
+    assert run_cli(main, [*argv, "--out", str(out), "--resume", "--json"]) == 0
+    printed, told = capfd.readouterr()
+    assert told.count("\n") == 1 and "this run has ended, nothing is repeated" in told
+    assert json.loads(printed) == json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before

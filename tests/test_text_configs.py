@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import LlamaConfig
 
-import text.run
+import text.prepare
 from common.errors import run_cli
 from common.options import parse
 from text.config import TextRunConfig
@@ -108,7 +108,7 @@ def test_dry_run_on_a_tiny_model_of_the_same_architecture(
         for option, file in (("news", "news"), ("encyclopedia", "wikipedia")):
             argv += [f"--data.prompts.{option}", f"{corpora}/{file}.jsonl"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(text.run, "load_model", None)
+    monkeypatch.setattr(text.prepare, "load_model", None)
     assert run_cli(main, argv) == 0
     err = capsys.readouterr().err
     sequences = {"quick": "64 sequences of 128"}.get(name, "256 sequences of 256")

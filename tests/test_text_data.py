@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from pathlib import Path
@@ -155,3 +156,50 @@ def test_no_document_long_enough_tells_how_many_there_were(
     with pytest.raises(UserError, match="got 4 documents, all shorter"):
         load_data(options, tiny_tokenizer, seed=0)
     assert len(read_documents(news)) == 4
+
+
+def test_the_chat_template_wraps_what_it_is_told_to(
+    tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.chat_template = "User: {{ messages[0]['content'] }} Answer:"
+    before, after = (tokenizer(words)["input_ids"] for words in ("User: ", " Answer:"))
+    train = write(tmp_path / "train.jsonl", noise(9, 80, seed=1))
+    options = {"train": [train], "prompt_tokens": 4, "length": 40}
+    data = {
+        used: load_data(config(chat_template=used, **options), tokenizer, seed=0)
+        for used in ("none", "prompts", "all")
+    }
+    plain = data["none"]
+    (prompts,) = plain.prompt_sets
+    for used in ("prompts", "all"):
+        (framed,) = data[used].prompt_sets
+        want = [[*before, *row, *after] for row in prompts.ids_PC.tolist()]
+        assert framed.ids_PC.tolist() == want
+        for ours, theirs in zip(framed.references, prompts.references, strict=True):
+            assert ours.tolist() == theirs.tolist()
+    assert torch.equal(data["prompts"].train.ids_NT, plain.train.ids_NT)
+    assert torch.equal(data["prompts"].heldout.ids_NT, plain.heldout.ids_NT)
+    kept = 40 - len(before) - len(after)
+    for split in ("train", "heldout"):
+        conversations = getattr(data["all"], split).ids_NT.tolist()
+        for row, text in zip(conversations, getattr(plain, split).ids_NT.tolist(), strict=True):
+            assert row == [*before, *text[:4], *after, *text[4:kept]]
+    around = f"({len(before) + len(after)} tokens around each)"
+    assert [one.describe()[-1] for one in data.values()] == [
+        "Prompts and training texts are plain text, without a chat template.",
+        f"Prompts stand in the model's chat template {around}; training texts are plain.",
+        f"Prompts and training texts stand in the model's chat template {around}.",
+    ]
+    assert data["all"].longest() == 40
+    least = len(before) + len(after) + 5
+    short = options | {"length": least - 1}
+    with pytest.raises(UserError, match=f"data.length to be at least {least}: "):
+        load_data(config(chat_template="all", **short), tokenizer, seed=0)
+    load_data(config(chat_template="prompts", **short), tokenizer, seed=0)
+    load_data(config(chat_template="all", **options | {"length": least}), tokenizer, seed=0)
+
+
+def test_a_tokenizer_without_a_template_is_told(tiny_tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(UserError, match="a tokenizer with a chat template; got one without"):
+        load_data(config(train=["embedded:tales"], chat_template="all"), tiny_tokenizer, seed=0)

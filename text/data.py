@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from transformers import PreTrainedTokenizerBase
 
 from common.domain import PromptSet
 from common.errors import UserError
+from text.chat import ChatFrame, chat_frame
 from text.config import HELDOUT, CorpusConfig, check_corpus_ranges
 from text.corpus import Document, read_documents
 from text.sequences import Tokenized, encode, make_prompts, refuse_overlap, select, tokenize
@@ -24,11 +26,13 @@ class TextData:
         train: the training sequences and the documents behind them.
         heldout: the same for validation and the probe.
         prompt_sets: in the order of the report.
+        chat: how the tokenizer's chat template is used, as a sentence.
     """
 
     train: Tokenized
     heldout: Tokenized
     prompt_sets: list[PromptSet]
+    chat: str
 
     def longest(self) -> int:
         """The most tokens the model will see at once."""
@@ -36,7 +40,7 @@ class TextData:
         return max(self.train.ids_NT.shape[1], *prompts)
 
     def describe(self) -> list[str]:
-        """A line for the sequences and one for every prompt set."""
+        """A line for the sequences, one for every prompt set and one for the chat template."""
         (count, length), train = self.train.ids_NT.shape, self.train
         return [
             f"training on {count} sequences of {length} tokens (of {train.total} documents "
@@ -46,6 +50,7 @@ class TextData:
                 f"{prompts.ids_PC.shape[1]} tokens, {prompts.new_tokens} new tokens"
                 for prompts in self.prompt_sets
             ),
+            self.chat,
         ]
 
 
@@ -54,17 +59,22 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
 
     Raises:
         UserError: an option out of range, a source that cannot be read, too few long documents,
-            or a training text that is evaluated on as well.
+            a training text that is evaluated on as well, or no chat template where one is used.
     """
     check_corpus_ranges(config)
-    train_documents, heldout_documents = _split(config)
-    every = tokenize(
-        train_documents,
-        tokenizer,
+    frame = None if config.chat_template == "none" else chat_frame(tokenizer)
+    if frame is not None:
+        _check_room(config, frame)
+    as_sequences = partial(
+        tokenize,
+        tokenizer=tokenizer,
         length=config.length,
         packing=config.packing,
-        at_least=config.sequences,
+        frame=frame if config.chat_template == "all" else None,
+        asked=config.prompt_tokens,
     )
+    train_documents, heldout_documents = _split(config)
+    every = as_sequences(train_documents, at_least=config.sequences)
     rows = select(range(len(every.ids_NT)), config.sequences, seed=seed)
     train = Tokenized(
         ids_NT=every.ids_NT[rows],
@@ -72,7 +82,7 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
         too_short=every.too_short,
         total=every.total,
     )
-    heldout = tokenize(heldout_documents, tokenizer, length=config.length, packing=config.packing)
+    heldout = as_sequences(heldout_documents)
     sets: list[PromptSet] = []
     evaluated = list(heldout_documents)
     for name, source in config.prompts.items():
@@ -80,7 +90,7 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
         if source != HELDOUT:
             documents = read_documents(source, field=config.field)
             evaluated += documents
-        sets += _prompt_sets(name, documents, tokenizer, config)
+        sets += _prompt_sets(name, documents, tokenizer, config, frame)
     names = [prompts.name for prompts in sets]
     for name in names:
         if names.count(name) > 1:
@@ -90,7 +100,30 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
                 fix="rename it in data.prompts",
             )
     refuse_overlap(train.documents, evaluated, tokenizer)
-    return TextData(train=train, heldout=heldout, prompt_sets=sets)
+    return TextData(
+        train=train, heldout=heldout, prompt_sets=sets, chat=_told(config.chat_template, frame)
+    )
+
+
+def _check_room(config: CorpusConfig, frame: ChatFrame) -> None:
+    """Refuse training conversations that end before the answer begins."""
+    least = frame.tokens + config.prompt_tokens + 1
+    if config.chat_template == "all" and config.length < least:
+        raise UserError(
+            expected=f"data.length to be at least {least}: {frame.tokens} tokens of the chat "
+            f"template, {config.prompt_tokens} of the prompt and some to learn",
+            got=f"{config.length}",
+            fix="set data.length, or --data.chat_template prompts",
+        )
+
+
+def _told(used: str, frame: ChatFrame | None) -> str:
+    """How the chat template is used, for the terminal and the report."""
+    if frame is None:
+        return "Prompts and training texts are plain text, without a chat template."
+    what = "Prompts and training texts stand" if used == "all" else "Prompts stand"
+    rest = "" if used == "all" else "; training texts are plain"
+    return f"{what} in the model's chat template ({frame.tokens} tokens around each){rest}."
 
 
 def _split(config: CorpusConfig) -> tuple[list[Document], list[Document]]:
@@ -124,9 +157,10 @@ def _prompt_sets(
     documents: Sequence[Document],
     tokenizer: PreTrainedTokenizerBase,
     config: CorpusConfig,
+    frame: ChatFrame | None,
 ) -> list[PromptSet]:
     """The pooled set and, where enough of its documents are long enough, the long one."""
-    lengths = [len(row) for row in encode(documents, tokenizer)]
+    lengths = [len(row) for row in encode(documents, tokenizer, special_tokens=frame is None)]
     short = config.prompt_tokens + config.new_tokens
     used = [n for n, length in enumerate(lengths) if length >= short][: config.max_prompts]
     sets = [
@@ -137,6 +171,7 @@ def _prompt_sets(
             name=name,
             prompt_tokens=config.prompt_tokens,
             new_tokens=config.new_tokens,
+            frame=frame,
         )
     ]
     if config.long_new_tokens is not None:
@@ -151,6 +186,7 @@ def _prompt_sets(
                     prompt_tokens=config.prompt_tokens,
                     new_tokens=config.long_new_tokens,
                     pooled=False,
+                    frame=frame,
                 )
             )
     return sets

@@ -10,6 +10,7 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.presentation import Presentation
+from text.config import DOMAIN
 from text.data import TextData
 from text.pieces import pieces, word_start_mask
 from text.save import save_model
@@ -25,7 +26,7 @@ class TextDomain:
         conditions: what to compare.
     """
 
-    name = "text"
+    name = DOMAIN
     ttr_window, ttr_name = 96, "ttr_96"
     main_metrics: tuple[str, ...] = ("ttr_96", "rep_4", "overlap_over_10")
     first_target = 1
@@ -69,8 +70,8 @@ class TextDomain:
         return pieces(self.tokenizer, ids.tolist())
 
     def present(self, generated: object, by_position: object, folder: object) -> Presentation:
-        """The usual report: its samples are texts."""
-        return Presentation()
+        """The usual report, its samples are texts; it says whether in a chat template."""
+        return Presentation(remarks=[self._data.chat])
 
     def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
         """Write what `from_pretrained` loads."""

@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
-from common.causal_lm import EMBEDDED
-from common.inputs import Named, named_paths
+import os
+
+from common.errors import UserError
+from common.inputs import EMBEDDED, Named, check_there, named_paths
 from text.config import HELDOUT, TextRunConfig
-from text.corpus import corpus_path
+from text.corpus import check_source, corpus_path
+from text.known_models import INSTALLED
 
 
 def model_path(option: str, model: str | None) -> list[Named]:
-    """The folder of a model; none for the embedded one and for hub ids."""
-    return [] if model == EMBEDDED else named_paths(option, model)
+    """The folder or file of a model; none for names that we know and for hub ids."""
+    known = {EMBEDDED, *(one.name for one in INSTALLED)}
+    return [] if model in known else named_paths(option, model)
+
+
+def check_model(option: str, model: str | None) -> None:
+    """Refuse the path of a model that is not there.
+
+    Raises:
+        UserError: names it.
+    """
+    expected = "embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM"
+    check_there(option, model, expected=expected)
+
+
+def check_books(path: str) -> None:
+    """Refuse a file of books that is not there.
+
+    Raises:
+        UserError: names it.
+    """
+    if not os.path.exists(path):
+        raise UserError(
+            expected="a .jsonl or .jsonl.xz file of books",
+            got=f"{path!r} (No such file or directory)",
+            fix="set --data",
+        )
+
+
+def check_sources(config: TextRunConfig) -> None:
+    """Refuse a model or a source of documents that is not there.
+
+    Raises:
+        UserError: names it.
+    """
+    check_model("--model", config.model)
+    data = config.data
+    for source in [*data.train, *(data.heldout or []), *data.prompts.values()]:
+        if source != HELDOUT:
+            check_source(source)
 
 
 def run_inputs(config: TextRunConfig) -> tuple[list[Named], list[Named]]:

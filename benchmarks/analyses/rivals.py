@@ -36,6 +36,9 @@ METHODS = {
     "repetition-penalty": repetition_penalty_config(1.2),
     "no-repeat-4-gram": no_repeat_ngram_config(4),
 }
+PLAIN = "sampled-t1"
+"""Nothing is cut off: what the model has learnt. Not an option, for the cells of before it was
+measured are done with the options they have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,7 @@ class Options:
     """Options of the analysis."""
 
     methods: list[str] = dataclasses.field(default_factory=lambda: list(METHODS))
-    """Which of `METHODS`."""
+    """Which of `METHODS`; plain sampling at temperature 1 stands beside them in any case."""
     mauve_models: list[Literal["original", "hyperfitted"]] = dataclasses.field(
         default_factory=lambda: ["original", "hyperfitted"]
     )
@@ -70,11 +73,12 @@ def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any])
         ("methods", chosen.methods, named, known),
     ]
     require(rules, option="analysis_options.")
+    names = list(dict.fromkeys([*chosen.methods, PLAIN]))
     against = [AgainstTruth(run, model, chosen.mauve_seeds) for model in chosen.mauve_models]
     metrics: Metrics = {}
     series = []
     for stage, model in run.models().items():
-        for name in chosen.methods:
+        for name in names:
             method = METHODS[name]
             measured_as = run.condition_of(stage, method)
             if measured_as is not None:
@@ -88,5 +92,5 @@ def rivals(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any])
                 metrics |= of_condition(f"{stage}-{name}", likeness)
             shown = {metric: scores[metric].mean for metric in (*run.domain.main_metrics, "rep_4")}
             series.append({"stage": stage, "method": name, **shown})
-    methods = [{"method": name, "settings": settings(METHODS[name])} for name in chosen.methods]
+    methods = [{"method": name, "settings": settings(METHODS[name])} for name in names]
     return Measured(metrics=metrics, series={"by_method": series, "methods": methods})

@@ -1,0 +1,68 @@
+"""What an image run reads before its weights: tokenizer, shape, extractors and images."""
+
+from __future__ import annotations
+
+from common.command import Prepared
+from common.conditions import standard_conditions
+from common.decode_config import sampling_config
+from common.device import pick_device
+from common.provenance import ModelOrigin
+from image.config import ImageRunConfig
+from image.dataset import load_image_data
+from image.domain import REFERENCES, ImageDomain
+from image.features import load_extractor
+from image.judge import ImageJudge
+from image.model import check_fits, load_transformer, meta_transformer, vocabulary
+from image.presentation import PICTURES
+from image.tokens import load_tokenizer, tokenizer_of
+
+
+def prepare(config: ImageRunConfig) -> Prepared:
+    """Read tokenizer, shape, extractors and images.
+
+    Raises:
+        UserError: one of them cannot be read, or they do not fit together.
+    """
+    device = pick_device(config.device)
+    conditions = standard_conditions(
+        config.measure,
+        sampled="sampled",
+        at_temperature_1=sampling_config(top_p=1.0, temperature=1.0, top_k=0),
+        references=REFERENCES,
+    )
+    tokenizer = load_tokenizer(config.tokenizer or tokenizer_of(config.model), device=device)
+    shape = meta_transformer(config.model)
+    check_fits(shape, tokenizer)
+    extractors = [load_extractor(name, device=device) for name in config.score.extractors]
+    data = load_image_data(config.data, tokenizer, vocabulary(shape), seed=config.seed)
+
+    def load() -> ImageDomain:
+        judge = ImageJudge(
+            extractors=extractors,
+            tokenizer=tokenizer,
+            train_NL=data.train_NT[:, 1:],
+            references_NCHW=data.references_NCHW,
+            references_NL=data.references_NL,
+            given=data.given,
+            judged=len(data.prompts_PCHW),
+            seed=config.seed,
+        )
+        return ImageDomain(
+            model=load_transformer(config.model),
+            tokenizer=tokenizer,
+            vocabulary=vocabulary(shape),
+            data=data,
+            judge=judge,
+            conditions=conditions,
+            main_fidelity=f"fid[{extractors[0].name}]",
+        )
+
+    return Prepared(
+        notes=data.notes,
+        shape=shape,
+        train_NT=data.train_NT,
+        first_target=data.first_target,
+        origin=ModelOrigin(name=config.model),
+        load=load,
+        closing=lambda folder: f"pictures: {folder.path / PICTURES / 'comparison.png'}",
+    )

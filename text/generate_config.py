@@ -1,0 +1,34 @@
+"""Options of `python -m text.generate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """Options of `python -m text.generate`."""
+
+    model: str = "embedded"
+    """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
+    prompt: str = ""
+    """Text to continue; must hold at least one token."""
+    new_tokens: int = 200
+    """Most tokens to generate; the text ends earlier where the model ends it."""
+    method: Literal["greedy", "top-p"] = "greedy"
+    """greedy, or sampling with the three options below."""
+    top_p: float = 0.9
+    """Sampling: nucleus mass."""
+    temperature: float = 0.7
+    """Sampling: temperature."""
+    top_k: int = 50
+    """Sampling: draw from so many tokens at most; 0 is off."""
+    seed: int = 0
+    """Sampling: seed."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    dry_run: bool = False
+    """Print lengths and size, load no weights."""
+    json: bool = False
+    """Print one JSON object at the end instead of the text as it comes."""

