@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import atomic_write_text, writing
+from common.files import atomic_write_text, fsync, writing
 
 VARIABLE = "HYPERFITTING_CACHE"
 LISTING = "complete.json"
@@ -76,7 +76,7 @@ def _make(folder: Path, make: Callable[[Path], None]) -> None:
             make(staged)
             files = [path for path in staged.rglob("*") if path.is_file()]
             for path in files:
-                _flush(path)
+                fsync(path)
             sizes = {path.relative_to(staged).as_posix(): path.stat().st_size for path in files}
             atomic_write_text(staged / LISTING, json.dumps(sizes, indent=1) + "\n")
             if os.path.lexists(folder):
@@ -87,14 +87,6 @@ def _make(folder: Path, make: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

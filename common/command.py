@@ -12,7 +12,7 @@ from typing import Any
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from common.config import RESUME_MAY_DIFFER, RunConfig, check_before_reading
+from common.config import RESUME_MAY_DIFFER, RunConfig
 from common.domain import Domain
 from common.experiment import may_go_on, require_success, run_experiment
 from common.options import to_yaml
@@ -54,7 +54,7 @@ def run_command(
     """Run a domain from the command line; returns the exit code.
 
     Args:
-        config: the options shared by all modalities.
+        config: the options shared by all modalities, past `check_before_reading`.
         command: program and arguments, for the provenance.
         prepare: reads the data.
         out: the output folder.
@@ -62,7 +62,6 @@ def run_command(
     Raises:
         UserError: what the user can mend, a target that was not reached included.
     """
-    check_before_reading(config)
     quiet_transformers()
     with Progress() as progress:
         ended = _ended(config, RunFolder(out)) if config.resume else None

@@ -98,7 +98,16 @@ def atomic_write_bytes(path: Path, data: bytes | memoryview) -> None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        _fsync_folder(path.parent)
+        fsync(path.parent)  # makes the rename itself survive a power cut
+
+
+def fsync(path: Path) -> None:
+    """Make the system write a file's content, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
@@ -134,12 +143,3 @@ def _system_error(error: OSError | SafetensorError) -> int:
         return error.errno or 0
     found = re.search(r"os error (\d+)", str(error))
     return int(found.group(1)) if found else 0
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
