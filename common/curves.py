@@ -1,4 +1,4 @@
-"""The curves of a run: loss, accuracy, entropy and type-token ratio against updates.
+"""The curves of a run: loss, accuracy, entropy, type-token ratio and copying against updates.
 
 Two points are marked on each: where the run stopped, and where the validation loss was lowest,
 which is where ordinary fine-tuning would have stopped.
@@ -17,7 +17,7 @@ History = Sequence[Mapping[str, Any]]
 
 
 def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
-    """Loss, accuracy, entropy and type-token ratio against updates, one `<svg>` each.
+    """Loss, accuracy, entropy, type-token ratio and copying against updates, one `<svg>` each.
 
     Args:
         metrics: the content of `metrics.json`.
@@ -84,6 +84,12 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
                 for name, label in (("original-greedy", "original"), (reference, reference))
                 if ttr in conditions.get(name, {}).get("all", {})
             ],
+            False,
+        ),
+        (
+            "Share of greedy continuations that copy more than 10 tokens in a row",
+            [Series(label="hyperfitting", points=_measured(epochs, "overlap_over_10"), colour=2)],
+            [],
             False,
         ),
     ]

@@ -13,7 +13,13 @@ import torch
 from common.blocker import CitationBlocker
 from common.decode import Notify, generate, once, to_stderr
 from common.decode_config import greedy_config
-from common.diversity import TrainingStatistics, diversity_metrics, repetition, type_token_ratio
+from common.diversity import (
+    LONG_OVERLAP_TOKENS,
+    TrainingStatistics,
+    diversity_metrics,
+    repetition,
+    type_token_ratio,
+)
 from common.domain import (
     Condition,
     Domain,
@@ -104,7 +110,7 @@ class Evaluator:
         return {condition.name: self._continue(decoder, condition) for condition in chosen}
 
     def curve_point(self, model: Any, prompts: PromptSet) -> dict[str, float]:
-        """TTR and rep-4 of greedy continuations, for the curve over training."""
+        """TTR, rep-4 and copying of greedy continuations, for the curve over training."""
         with self.autocast():
             texts = generate(
                 self.decoder(model),
@@ -120,6 +126,9 @@ class Evaluator:
                 np.mean([type_token_ratio(t, self.domain.ttr_window) for t in texts])
             ),
             "rep_4": float(np.mean([repetition(t, 4) for t in texts])),
+            f"overlap_over_{LONG_OVERLAP_TOKENS}": float(
+                np.mean(self.training.overlap.longest_each(texts) > LONG_OVERLAP_TOKENS)
+            ),
         }
 
     def curve_prompts(self, count: int) -> PromptSet:
