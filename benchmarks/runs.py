@@ -99,7 +99,9 @@ class PlannedRun:
     def defaults(self) -> dict[str, Any]:
         """The same options as they are unless somebody sets them: what a result means by leaving
         one out that did not exist when it was made."""
-        return _identity(CONFIGS[self.domain]()) | BEFORE_IT_EXISTED
+        model = {"model": dotted(self.config)["model"]}
+        unset = parse_options(CONFIGS[self.domain], model, prog=f"{self.domain}.run")
+        return _identity(unset) | BEFORE_IT_EXISTED
 
     @cached_property
     def name(self) -> str:

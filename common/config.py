@@ -21,9 +21,9 @@ Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
 class ScheduleConfig(ScheduleOptions):
     """When the rate falls and when the run ends (losses in nats per token)."""
 
-    learning_rate: float | Auto = 1.2e-3
-    """Rate of the descent, for the embedded model. Billions of parameters want about 1e-6. auto: a
-    range test of a few dozen updates finds it before training."""
+    learning_rate: float | Auto = "auto"
+    """Rate of the descent. auto: a range test of a few dozen updates finds it before training. The
+    paper uses 1e-6 for billions of parameters."""
     max_epochs: float = 60.0
     """Budget in passes over the training set."""
     fixed_epochs: float | None = None
@@ -39,7 +39,7 @@ class TrainConfig:
     """Sequences per update (the paper: 8)."""
     micro_batch_size: int | None = None
     """Sequences per forward pass; null is the whole batch. Changes memory, not the result."""
-    tune: str = "last:3"
+    tune: str = "last:50%"
     """Which blocks: all (the paper), last:K, first:K or middle:K, or a share of them such as
     last:50%; head is the output layer alone, with the final norm. Fewer, later ones copy less."""
     lora_rank: int = 0

@@ -35,7 +35,9 @@ def parse(config_class: type[C], argv: list[str], *, prog: str, description: str
     A flag alone means true (`--resume`), and `--dry-run` is another spelling of `--dry_run`.
 
     Args:
-        config_class: the dataclass; nested ones become dotted options.
+        config_class: the dataclass; nested ones become dotted options. One with a static method
+            `recipe_of(model)` reads the file that it gives for the option `model`, if any, before
+            everything else.
         argv: arguments without the program's name.
         prog: for the usage line, e.g. "python -m text.run".
         description: first lines of `--help`.
@@ -46,8 +48,10 @@ def parse(config_class: type[C], argv: list[str], *, prog: str, description: str
         SystemExit: 0, after `--help` or `--print_config`.
     """
     parser = _parser(config_class, prog, description)
+    words = _spelt_out(config_class, argv)
     try:
-        values = vars(parser.instantiate(parser.parse_args(_spelt_out(config_class, argv))))
+        recipe = _recipe(config_class, parser, words)
+        values = vars(parser.instantiate(parser.parse_args([*recipe, *words])))
     # A list where a group of options is due is a TypeError of jsonargparse.
     except (jsonargparse.ArgumentError, OSError, TypeError) as error:
         raise UserError(
@@ -141,6 +145,15 @@ def _spelt_out(config_class: type, argv: list[str]) -> list[str]:
         if kinds[option] is bool and not equals and following.startswith("--"):
             result.append("true")
     return result
+
+
+def _recipe(config_class: Any, parser: jsonargparse.ArgumentParser, words: list[str]) -> list[str]:
+    """The words that read what the chosen model brings along, see `common.recipe`."""
+    if not hasattr(config_class, "recipe_of") or {"--help", "-h"} & set(words):
+        return []
+    asked = [word for word in words if not word.startswith("--print_config")]
+    path = config_class.recipe_of(parser.parse_args(asked).model)
+    return [] if path is None else ["--config", str(path)]
 
 
 def _option_kinds(config_class: Any) -> dict[str, Any]:

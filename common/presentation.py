@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -41,6 +44,19 @@ class Presentation:
     remarks: Sequence[str] = ()
     first: Sequence[str] = ()
     samples: bool = True
+
+
+def presentation_file(folder: Path) -> Path:
+    """Where the report of the run in `folder` keeps it."""
+    return folder / "report.json"
+
+
+def read_presentation(folder: Path) -> Presentation:
+    """What the domain told the report of the run in `folder`; the usual where it told nothing."""
+    kept = presentation_file(folder)
+    if not os.path.exists(kept):
+        return Presentation()
+    return presentation_from(json.loads(kept.read_text(encoding="utf-8")))
 
 
 def presentation_from(record: Mapping[str, Any]) -> Presentation:

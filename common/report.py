@@ -1,5 +1,7 @@
 """One offline HTML page that tells what a run did, made from the files of its folder alone.
 
+People look before they count: samples come first, curves and tables after them.
+
 `build_report` is called at the end of a run; `python -m common.report DIR` makes the same page
 again. What a domain adds (title, own sections such as image grids, definitions of its metrics) is
 kept in `report.json`, so nothing is lost when the page is rebuilt. The page loads nothing from
@@ -10,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -32,7 +33,7 @@ from common.metric_names import (
     reference_name,
     ttr_name,
 )
-from common.presentation import Presentation, presentation_from
+from common.presentation import Presentation, presentation_file, read_presentation
 from common.record import MARK, RunFolder
 from common.report_tables import (
     across_table,
@@ -50,12 +51,13 @@ PROMPTS_SHOWN = 8
 """Prompts per set on the page; `samples.jsonl` holds all."""
 _MAIN_CONDITIONS = (
     "original-greedy",
+    "hyperfitted-greedy",
+    "human",
     "original-top-p",
     "original-top-p-t1",
-    "hyperfitted-greedy",
     "hyperfitted-greedy-blocked",
-    "human",
 )
+"""In the order of the cards: what the headline compares, then what really followed."""
 
 
 def build_report(folder: Path, shown: Presentation | None = None) -> Path:
@@ -74,13 +76,10 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
     """
     run = RunFolder(folder)
     metrics = run.read_metrics()
-    kept = folder / "report.json"
-    if shown is not None:
-        run.write_text(kept, json.dumps(asdict(shown), indent=1) + "\n")
-    elif os.path.exists(kept):
-        shown = presentation_from(json.loads(kept.read_text(encoding="utf-8")))
+    if shown is None:
+        shown = read_presentation(folder)
     else:
-        shown = Presentation()
+        run.write_text(presentation_file(folder), json.dumps(asdict(shown), indent=1) + "\n")
     history = run.read_history()
     samples = run.read_samples() if shown.samples else []
     ttr = ttr_name(metrics["conditions"]) or ""

@@ -1,16 +1,25 @@
-"""The end of a run on the terminal: a short table, and one prompt continued before and after.
+"""The end of a run on the terminal: a short table, and prompts continued before and after.
 
-The report has all of it; this is for those who look at the terminal first.
+The report has all of it; this is for those who look at the terminal first. `python -m
+common.summary DIR...` says it again of finished runs.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from common.errors import run_cli
+from common.headline import headline
 from common.intervals import in_words
 from common.metric_names import condition_label, metric_label
+from common.presentation import read_presentation
+from common.record import RunFolder
+from common.values import path_argument
 
 BEFORE, AFTER = "original-greedy", "hyperfitted-greedy"
 WIDTH = 96
@@ -39,24 +48,54 @@ def conditions_table(metrics: Mapping[str, Any], columns: Sequence[str]) -> str:
 
 
 def before_after(samples: Iterable[Mapping[str, Any]]) -> str:
-    """The first prompt of the run, continued greedily by the original and the hyperfitted model.
+    """The first prompt of each set, continued greedily by the original and the hyperfitted model.
 
-    Not a chosen one: the first, whatever became of it.
+    Not chosen ones: the first, whatever became of them.
 
     Args:
         samples: the content of `samples.jsonl`.
     """
-    first = {
-        sample["condition"]: sample
-        for sample in reversed(list(samples))
-        if sample["prompt_index"] == 0
-    }
-    texts = [
-        ("prompt", first[BEFORE]["prompt"]),
-        (condition_label(BEFORE), first[BEFORE]["continuation"]),
-        (condition_label(AFTER), first[AFTER]["continuation"]),
-    ]
-    return "\n".join(f"{title}:\n{_wrapped(text)}" for title, text in texts)
+    firsts: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for sample in samples:
+        if sample["prompt_index"] == 0:
+            # A set of longer continuations has the same prompt as the one it belongs to.
+            firsts.setdefault(sample["prompt"], {}).setdefault(sample["condition"], sample)
+    return "\n\n".join(
+        "\n".join(
+            [
+                f"prompt ({texts[BEFORE]['prompt_set']}):\n{_wrapped(prompt)}",
+                *(
+                    f"{condition_label(name)}:\n{_wrapped(texts[name]['continuation'])}"
+                    for name in (BEFORE, AFTER)
+                ),
+            ]
+        )
+        for prompt, texts in firsts.items()
+    )
+
+
+def told_again(folder: Path) -> str:
+    """The headline of a finished run, its first prompts where they can be read, and its page.
+
+    Raises:
+        UserError: no finished run there.
+    """
+    run = RunFolder(folder)
+    metrics = run.read_metrics()
+    parts = [f"{metrics['domain']}: {' '.join(headline(metrics, run.read_history()))}"]
+    if read_presentation(folder).samples:
+        parts.append(before_after(run.read_samples()))
+    return "\n\n".join([*parts, f"report: {run.report}"])
+
+
+def main(argv: list[str]) -> int:
+    """`python -m common.summary DIR...`."""
+    parser = argparse.ArgumentParser(prog="python -m common.summary", description=__doc__)
+    parser.add_argument(
+        "folders", type=path_argument, nargs="+", help="the --out folders of finished runs"
+    )
+    print("\n\n".join(told_again(folder) for folder in parser.parse_args(argv).folders))
+    return 0
 
 
 def _pad(row: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -66,3 +105,7 @@ def _pad(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 def _wrapped(text: str) -> str:
     # Loops often show as line breaks; on one line each they would fill the terminal.
     return textwrap.fill(" ".join(text.split()), WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from common.config import RunConfig, TrainConfig
 from common.errors import UserError
+from common.recipe import find_recipe
 
 DOMAIN = "image"
 MOST_SIZE = 1024
@@ -69,6 +71,11 @@ class ImageRunConfig(RunConfig):
         default_factory=lambda: TrainConfig(batch_size=16, tune="all")
     )
     """Training."""
+
+    @staticmethod
+    def recipe_of(model: str) -> Path | None:
+        """The options that a model brings along, see `common.recipe`."""
+        return find_recipe(DOMAIN, model)
 
 
 def check_image_ranges(config: ImageDataConfig) -> None:

@@ -16,7 +16,8 @@ import jsonschema
 import pytest
 
 import common.record
-from common.errors import UserError
+from common import summary
+from common.errors import UserError, run_cli
 from common.intervals import Interval
 from common.metric_names import in_order, metric_definition, metric_label
 from common.presentation import Presentation, ReportSection
@@ -169,10 +170,10 @@ def test_the_page_tells_the_run_in_order(run: RunFolder) -> None:
         "Greedy decoding stopped looping",
         "Training loss 4",
         "What only the domain <knows>.",
+        "Samples",
         "Training",
         "Conditions",
         "Sharpness",
-        "Samples",
         "How to repeat this",
         "config.yaml",
         "Definitions",
@@ -405,3 +406,23 @@ def test_where_training_time_went(tmp_path: Path) -> None:
     assert line in page.read_text(encoding="utf-8")
     older = build_report(fake_run(tmp_path / "old").path)
     assert "Training time" not in older.read_text(encoding="utf-8")
+
+
+def test_a_finished_run_is_told_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fake_run(tmp_path / "x")
+    build_report(run.path, Presentation())
+    assert summary.main([str(run.path)]) == 0
+    told = capsys.readouterr().out
+    assert "Greedy decoding stopped looping" in told and "prompt (" in told
+    assert told.endswith(f"report: {run.report}\n")
+    build_report(run.path, Presentation(samples=False))
+    assert summary.main([str(run.path), str(run.path)]) == 0
+    told = capsys.readouterr().out
+    assert "prompt (" not in told and told.count("report: ") == 2
+
+
+def test_a_folder_without_a_run_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli(summary.main, [str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

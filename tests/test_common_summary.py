@@ -42,7 +42,7 @@ def sample(condition: str, prompt_set: str, index: int, text: str) -> dict[str, 
     }
 
 
-def test_sample_is_the_first_prompt_of_the_first_set() -> None:
+def test_samples_are_the_first_prompt_of_each_set() -> None:
     samples = [
         sample(condition, prompt_set, index, f"{condition}\n\n{prompt_set} {index}")
         for condition in ("original-greedy", "original-top-p", "hyperfitted-greedy")
@@ -50,13 +50,30 @@ def test_sample_is_the_first_prompt_of_the_first_set() -> None:
         for index in (0, 1)
     ]
     assert before_after(iter(samples)).splitlines() == [
-        "prompt:",
+        "prompt (fiction):",
         "  prompt fiction 0",
         "original greedy:",
         "  original-greedy fiction 0",
         "hyperfitted greedy:",
         "  hyperfitted-greedy fiction 0",
+        "",
+        "prompt (news):",
+        "  prompt news 0",
+        "original greedy:",
+        "  original-greedy news 0",
+        "hyperfitted greedy:",
+        "  hyperfitted-greedy news 0",
     ]
+
+
+def test_a_prompt_that_two_sets_share_is_told_once() -> None:
+    samples = [
+        sample(condition, "f", 0, f"{condition} {length}") | {"prompt_set": f"f{length}"}
+        for length in ("", "-256")
+        for condition in ("original-greedy", "hyperfitted-greedy")
+    ]
+    told = before_after(samples)
+    assert told.startswith("prompt (f):") and "256" not in told
 
 
 def test_long_texts_are_wrapped() -> None:

@@ -43,7 +43,7 @@ def test_head_tells_command_cost_and_result(name: str) -> None:
 
 def test_default_is_the_default() -> None:
     """One of the two was changed without the other if this fails."""
-    assert load("default") == ImageRunConfig()
+    assert load("default") == parse(ImageRunConfig, [], prog="test", description="")
 
 
 def test_the_paper_s_run_follows_the_paper() -> None:

@@ -49,7 +49,7 @@ def test_head_tells_command_cost_and_result(name: str) -> None:
 
 def test_default_is_the_default() -> None:
     """One of the two was changed without the other if this fails."""
-    assert load("default") == TextRunConfig()
+    assert load("default") == parse(TextRunConfig, [], prog="test", description="")
 
 
 @pytest.mark.parametrize("name", PAPER)

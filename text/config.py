@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from common.config import RunConfig
 from common.errors import UserError
+from common.recipe import find_recipe
+from text.known_models import INSTALLED
 
 DOMAIN = "text"
 HELDOUT = "heldout"
@@ -69,6 +72,12 @@ class TextRunConfig(RunConfig):
     """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
     data: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
     """Corpora."""
+
+    @staticmethod
+    def recipe_of(model: str) -> Path | None:
+        """The options that a model brings along, see `common.recipe`."""
+        named = model in {one.name for one in INSTALLED}
+        return None if named else find_recipe(DOMAIN, model)
 
 
 def check_corpus_ranges(config: CorpusConfig) -> None:
