@@ -1,8 +1,10 @@
 """A learning-rate range test: which rate a model and a training set want, from a few dozen updates.
 
 The rate rises exponentially from a very low value on a few of the run's own batches, in turn, until
-the loss is clearly on its way up (Smith, arXiv 1506.01186). What counts of a batch is the change of
-its loss against the untouched weights: batches differ by more than a few updates bring.
+the loss is clearly on its way up (Smith, arXiv 1506.01186), or the choice can no longer change. It
+rises in longer steps while no loss moves: which rates are far too low depends on the model's size.
+What counts of a batch is the change of its loss against the untouched weights: batches differ by
+more than a few updates bring.
 
 The rate that descends fastest is not the best one: as fast to zero as a lower one, it copies
 several times as much (LOG.md). So the rule asks for fast enough, not for fastest: the rate at which
@@ -25,6 +27,10 @@ from common.errors import UserError
 
 LOWEST_RATE, HIGHEST_RATE = 1e-6, 1.0
 PER_DECADE = 8
+FAR_BELOW_STEPS = 4
+"""Of the ladder of rates that are taken at once, while no loss has changed by `VISIBLE_SHARE`."""
+VISIBLE_SHARE = 0.002
+"""Of the first loss."""
 BATCHES = 12
 """Different batches, each used about every 1.5 decades."""
 DESCENT_SHARE = 0.05
@@ -59,7 +65,7 @@ class RateCurve:
 
 
 def rates() -> list[float]:
-    """The rates of a whole test, in order."""
+    """The ladder of rates that a test climbs."""
     decades = math.log10(HIGHEST_RATE / LOWEST_RATE)
     steps = round(decades * PER_DECADE)
     return [LOWEST_RATE * 10 ** (decades * step / steps) for step in range(steps + 1)]
@@ -84,15 +90,20 @@ def run_rate_test(
             got=f"{first}",
             fix="use an undamaged checkpoint, or --train.precision fp32",
         )
+    ladder, rung = rates(), 0
     tried: list[float] = []
     changes: list[float | None] = []
-    for step, rate in enumerate(rates()):
-        batch = step % len(losses_before)
-        change = update(batch, rate) - losses_before[batch]
-        tried.append(rate)
+    visible = False
+    while rung < len(ladder):
+        batch = len(tried) % len(losses_before)
+        change = update(batch, ladder[rung]) - losses_before[batch]
+        tried.append(ladder[rung])
         changes.append(change if math.isfinite(change) else None)
-        if _has_risen(changes, first):
+        curve = RateCurve(learning_rates=tried, changes_nats=changes, first_loss=first)
+        if _has_risen(changes, first) or _is_settled(curve):
             break
+        visible = visible or abs(change) > VISIBLE_SHARE * first
+        rung += 1 if visible else FAR_BELOW_STEPS
     return RateCurve(learning_rates=tried, changes_nats=changes, first_loss=first)
 
 
@@ -127,17 +138,39 @@ def choose_rate(curve: RateCurve) -> tuple[float, str]:
             raise _no_rate("leaves the loss as it is")
         place = max((i for i, average in enumerate(averages) if average <= noise), default=0)
         told = "the loss, which none lowers, does not rise yet"
-    # Change number i is what the rates before number i have done.
-    done_by = [curve.learning_rates[0], *curve.learning_rates]
-    edge = done_by[place]
+    edge = _done_by(curve)[place]
     rate, why = EDGE_FRACTION * edge, f"{EDGE_FRACTION:g} of {edge:.3g}, where {told}"
-    goal = -DESCENT_SHARE * curve.first_loss
-    fast = next((done_by[i] for i, average in enumerate(averages) if average <= goal), math.inf)
+    fast = _fast_enough(curve, averages)
     if fast < rate:
         rate, why = fast, f"the smoothed loss has fallen by {100 * DESCENT_SHARE:g} % there"
     if rate <= LOWEST_RATE:
         raise _no_rate("is too high")
     return rate, f"learning rate {rate:.3g}: {why}"
+
+
+def _done_by(curve: RateCurve) -> list[float]:
+    """The highest rate behind every change: number i is what the updates before it have done."""
+    return [curve.learning_rates[0], *curve.learning_rates]
+
+
+def _fast_enough(curve: RateCurve, averages: Sequence[float]) -> float:
+    """The rate by which the loss has fallen by `DESCENT_SHARE`; infinite if it has not."""
+    goal = -DESCENT_SHARE * curve.first_loss
+    return next(
+        (rate for rate, average in zip(_done_by(curve), averages, strict=False) if average <= goal),
+        math.inf,
+    )
+
+
+def _is_settled(curve: RateCurve) -> bool:
+    """Whether further, higher rates cannot change the choice: one is fast enough, and the loss has
+    been lowest far enough above it already. The last averages still move and do not count."""
+    finite = [change for change in curve.changes_nats if change is not None]
+    averages = smoothed(finite)[:-SPAN]
+    if not averages:
+        return False
+    lowest = min(range(len(averages)), key=averages.__getitem__)
+    return _fast_enough(curve, averages) < EDGE_FRACTION * _done_by(curve)[lowest]
 
 
 def _has_risen(changes: Sequence[float | None], first_loss: float) -> bool:
