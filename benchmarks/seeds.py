@@ -4,8 +4,8 @@
     python -m benchmarks.seeds runs/text/seed0 runs/text/seed1 runs/text/seed2 --out FILE.json
 
 Reads finished run folders, checks that they differ in their seed alone, and prints for each
-condition the pooled figures of every run, their mean and their range. Ratios are taken within a
-run. The JSON it writes holds everything it printed and where it came from.
+condition the figures of every run, pooled and by prompt set, their mean and their range. Ratios are
+taken within a run. The JSON it writes holds everything it printed and where it came from.
 """
 
 from __future__ import annotations
@@ -91,6 +91,21 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     def pooled(run: dict[str, Any], condition: str, metric: str) -> float:
         return run["conditions"][condition]["all"][metric]["mean"]
 
+    def figures(prompts: str) -> dict[str, Any]:
+        """Condition -> metric -> spread, on one prompt set."""
+        return {
+            condition: {
+                metric: spread(
+                    [run["conditions"][condition][prompts][metric]["mean"] for run in runs]
+                )
+                | {"intervals": [run["conditions"][condition][prompts][metric] for run in runs]}
+                for metric in columns
+            }
+            # Runs of an older version have fewer conditions.
+            for condition in runs[0]["conditions"]
+            if all(condition in run["conditions"] for run in runs)
+        }
+
     def ratio(metric: str, over: str, under: str) -> dict[str, Any]:
         below = [pooled(run, under, metric) for run in runs]
         return spread(
@@ -110,16 +125,8 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "domain": runs[0]["domain"],
         "n_prompts": runs[0]["conditions"][greedy]["all"][ttr]["n"],
-        "conditions": {
-            condition: {
-                metric: spread([pooled(run, condition, metric) for run in runs])
-                | {"intervals": [run["conditions"][condition]["all"][metric] for run in runs]}
-                for metric in columns
-            }
-            # Runs of an older version have fewer conditions.
-            for condition in runs[0]["conditions"]
-            if all(condition in run["conditions"] for run in runs)
-        },
+        "conditions": figures("all"),
+        "by_set": {name: figures(name) for name in runs[0]["conditions"][greedy] if name != "all"},
         "ratios": {
             f"{ttr}, hyperfitted greedy / original greedy": ratio(ttr, greedy, original),
             f"{repetition}, original greedy / hyperfitted greedy": ratio(
@@ -147,20 +154,19 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(summary: dict[str, Any]) -> str:
-    """The pooled figures as Markdown: mean over runs, range in brackets."""
+    """The figures as Markdown, a table per prompt set: mean over runs, range in brackets."""
     columns = COLUMNS[summary["domain"]]
-    lines = [
-        "| condition | " + " | ".join(columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for condition, metrics in summary["conditions"].items():
-        cells = [
-            f"{m['mean']:.3f} [{m['min']:.3f}, {m['max']:.3f}]"
-            for m in (metrics[metric] for metric in columns)
-        ]
-        label = condition_label(condition, summary["methods"])
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    lines.append("")
+    lines = []
+    for name, conditions in {"all": summary["conditions"], **summary["by_set"]}.items():
+        lines += [f"| {name} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        for condition, metrics in conditions.items():
+            cells = [
+                f"{m['mean']:.3f} [{m['min']:.3f}, {m['max']:.3f}]"
+                for m in (metrics[metric] for metric in columns)
+            ]
+            label = condition_label(condition, summary["methods"])
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        lines.append("")
     moved = f"{columns[0]} moved by the blocker"
     figures = summary["ratios"] | ({moved: summary[moved]} if moved in summary else {})
     figures |= {f"training {name}": value for name, value in summary["training"].items()}
