@@ -402,7 +402,11 @@ class LossToZero:
         return {**asdict(self._progress), "rate": asdict(self._policy.state)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a `state_dict()`; a larger budget reopens an exhausted run."""
+        """Continue from a `state_dict()`; a larger budget reopens an exhausted run.
+
+        Raises:
+            UserError: a budget below what has been made already, in a run that has not ended.
+        """
         state = deepcopy(state)
         self._policy.state = RateState(**state.pop("rate"))
         curves = {name: LossCurve(**state.get(name, {})) for name in ("curve", "wrong")}
@@ -410,6 +414,12 @@ class LossToZero:
         if self._progress.outcome == "budget_exhausted" and self.updates_left > 0:
             self._progress.outcome, self._progress.closing = None, None
             self._progress.message, self._progress.expects = "", "observe"
+        if self._progress.outcome is None and self.updates_left < 0:
+            raise UserError(
+                expected=f"a budget of at least the {self.update} updates that were made already",
+                got=f"one of {self.update + self.updates_left}",
+                fix="raise schedule.max_epochs",
+            )
 
     # How it decides.
 

@@ -16,13 +16,16 @@ from common.errors import UserError
 Mode = Literal["target", "fixed"]
 Auto = Literal["auto"]
 KNEE_OVER_TARGET = 1.4
+KNEE_NATS = 0.5
+"""Where the rate begins to fall by default: batches of a real model, met once per epoch, rattle
+below that at the rate of the descent, and what they gain there is copies (LOG.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleOptions:
     """When the rate falls and when the run ends (losses in nats per token)."""
 
-    target_loss: float = 0.05
+    target_loss: float = 0.1
     """Training loss, of a full pass in eval mode, at which the run is done."""
     target_accuracy: float | None = None
     """Share of training tokens whose first choice is right, of a full pass in eval mode, at which
@@ -37,9 +40,10 @@ class ScheduleOptions:
     """Updates between two full passes, at least; null is half an epoch."""
     pass_margin: float = 1.2
     """A full pass is due once the smoothed loss is below this multiple of the target."""
-    knee: float | None = None
-    """Smoothed loss below which the rate falls with the loss; null is 1.4 times the target."""
-    min_rate_factor: float = 0.5
+    knee: float | Auto | None = "auto"
+    """Smoothed loss below which the rate falls with the loss. auto: 0.5, or 1.4 times the target
+    where that is higher; null is 1.4 times the target."""
+    min_rate_factor: float = 0.1
     """How far the rate may fall."""
     warmup_updates: int = 0
     """Linear warm-up at the start."""
@@ -69,7 +73,10 @@ class ScheduleOptions:
     @property
     def knee_loss(self) -> float:
         """The knee in nats per token, given or by the rule."""
-        return KNEE_OVER_TARGET * self.target_loss if self.knee is None else self.knee
+        if isinstance(self.knee, (int, float)):
+            return self.knee
+        by_target = KNEE_OVER_TARGET * self.target_loss
+        return by_target if self.knee is None else max(KNEE_NATS, by_target)
 
     def check(self) -> None:
         """Refuse the first option that is out of range.
@@ -89,7 +96,7 @@ class ScheduleOptions:
             _check(name, value, 0 < value < math.inf, "a positive number")
         accuracy = self.target_accuracy
         _check("target_accuracy", accuracy, accuracy is None or 0 < accuracy <= 1, "in (0, 1]")
-        above_target = f"above schedule.target_loss ({self.target_loss})"
+        above_target = f"above schedule.target_loss ({self.target_loss}), auto or null"
         _check("knee", self.knee, self.target_loss < self.knee_loss < math.inf, above_target)
         _check("min_rate_factor", self.min_rate_factor, 0 < self.min_rate_factor <= 1, "in (0, 1]")
         _check("min_gain", self.min_gain, 0 < self.min_gain < 1, "in (0, 1)")

@@ -518,6 +518,14 @@ def test_a_json_round_trip_at_any_moment_changes_no_decision(seed: int) -> None:
         assert (plain.rate, plain.steps_to_go()) == (copied.rate, copied.steps_to_go())
 
 
+def test_a_budget_that_is_used_up_already_is_refused() -> None:
+    schedule = loss_to_zero(max_updates=100)
+    schedule.observe([2.0] * 12)
+    loss_to_zero(max_updates=12).load_state_dict(schedule.state_dict())
+    with pytest.raises(UserError, match="at least the 12 updates that were made already; got one"):
+        loss_to_zero(max_updates=11).load_state_dict(schedule.state_dict())
+
+
 def test_a_larger_budget_reopens_an_exhausted_run() -> None:
     ended = loss_to_zero(learning_rate=1.0, max_updates=2)
     ended.observe([3.0, 3.0])

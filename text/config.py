@@ -43,10 +43,10 @@ class CorpusConfig:
     """Prompt sets by name; the source "heldout" is the held-out documents."""
     field: str = "text"
     """Field of a .jsonl line or hub row that holds the text."""
-    sequences: int = 256
+    sequences: int = 64
     """Training sequences, drawn by the seed (the paper: 2000)."""
-    length: int = 256
-    """Tokens per training sequence."""
+    length: int = 128
+    """Tokens per training sequence (the paper: 256)."""
     packing: bool = False
     """Join documents and cut, instead of one sequence per document."""
     prompt_tokens: int = 32
