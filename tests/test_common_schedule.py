@@ -21,7 +21,12 @@ def loss_to_zero(
     *, learning_rate: Any = 1.0, max_updates: int = 100, pass_every: int = 20, **options: Any
 ) -> LossToZero:
     """A schedule with a knee far above the target, which gives the simulations time to settle."""
-    settling = {"pass_margin": 1.5, "knee": 0.2, "min_rate_factor": 0.1}
+    settling = {
+        "target_loss": 0.05,
+        "pass_margin": 1.5,
+        "knee": 0.2,
+        "min_rate_factor": 0.1,
+    }
     return LossToZero(
         ScheduleOptions(**settling | options, pass_every=pass_every),
         learning_rate=learning_rate,
@@ -454,12 +459,20 @@ def test_a_loss_of_abandoned_weights_is_not_the_final_one() -> None:
     assert (schedule.outcome, schedule.final_loss) == ("diverged", None)
 
 
-def test_the_knee_follows_a_target_that_was_set_alone() -> None:
-    assert ScheduleOptions(target_loss=0.25).knee_loss == pytest.approx(0.35)
-    LossToZero(
-        ScheduleOptions(target_loss=0.25), learning_rate=1.0, max_updates=9, updates_per_epoch=3
-    )
-    assert ScheduleOptions(target_loss=0.25, knee=2.0).knee_loss == 2.0
+@pytest.mark.parametrize(
+    ("knee", "target", "expected"),
+    [
+        ("auto", 0.05, 0.5),
+        ("auto", 0.5, 0.7),
+        (None, 0.25, 0.35),
+        (2.0, 0.25, 2.0),
+        (0.3, 0.25, 0.3),
+    ],
+)
+def test_the_knee_by_its_rules_and_by_hand(knee: Any, target: float, expected: float) -> None:
+    options = ScheduleOptions(target_loss=target, knee=knee)
+    assert options.knee_loss == pytest.approx(expected)
+    LossToZero(options, learning_rate=1.0, max_updates=9, updates_per_epoch=3)
 
 
 @pytest.mark.parametrize(("per_epoch", "every"), [(0.4, 1), (5, 2), (64, 32)])

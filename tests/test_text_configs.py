@@ -34,7 +34,7 @@ def load(name: str) -> TextRunConfig:
 
 
 def test_the_expected_ones_are_there() -> None:
-    assert set(CONFIGS) == {*PAPER, "default", "late_stage_lora", "quick"}
+    assert set(CONFIGS) == {*PAPER, "default", "demo", "late_stage_lora", "quick"}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -111,7 +111,8 @@ def test_dry_run_on_a_tiny_model_of_the_same_architecture(
     monkeypatch.setattr(text.prepare, "load_model", None)
     assert run_cli(main, argv) == 0
     err = capsys.readouterr().err
-    sequences = {"quick": "64 sequences of 128"}.get(name, "256 sequences of 256")
+    # The recipe of the embedded model is not that of the checkpoint that stands for it here.
+    sequences = "256 sequences of 256" if name == "default" else "64 sequences of 128"
     if name in PAPER:
         sequences = "2000 sequences of 256"
         assert "at most 5,000 updates of 8 sequences" in err
