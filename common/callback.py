@@ -13,7 +13,9 @@ What the callback does, and why so:
   Models that accept `num_items_in_batch` and ignore it (ImageGPT) report, and learn from, their
   loss times `gradient_accumulation_steps`: use 1 there, or full passes are asked for too late.
 * Rate: set right before each optimizer step from `args.learning_rate`, whatever `lr_scheduler_type`
-  says; parameter groups keep their ratios. `state.log_history` shows the rate used.
+  says; parameter groups keep their ratios. `state.log_history` shows the rate used. There is no
+  range test here: it makes updates before training, and a callback cannot make the Trainer's own,
+  with its loss (TRL has others), accumulation and scaling. `common.rate_test` takes any update.
 * Full pass: eval mode, sequential, over the training data and with its collate function, weighted
   by the number of labels that count, without touching the order or the random numbers of training.
   It gives the accuracy too; for `target_accuracy` the logged loss tells when a pass is due.
