@@ -87,7 +87,7 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
             False,
         ),
         (
-            "Share of greedy continuations that copy more than 10 tokens in a row",
+            "Share of continuations with over 10 copied tokens",
             [Series(label="hyperfitting", points=_measured(epochs, "overlap_over_10"), colour=2)],
             [],
             False,
