@@ -24,8 +24,9 @@ class ScheduleConfig(ScheduleOptions):
     learning_rate: float | Auto = "auto"
     """Rate of the descent. auto: a range test of a few dozen updates finds it before training. The
     paper uses 1e-6 for billions of parameters."""
-    max_epochs: float = 60.0
-    """Budget in passes over the training set."""
+    max_epochs: float = 200.0
+    """Budget in passes over the training set. A pretrained model needs about ten, an untrained one
+    more than a hundred."""
     fixed_epochs: float | None = None
     """Length of the fixed mode in passes over the training set (the paper: 20), instead of
     fixed_updates."""
