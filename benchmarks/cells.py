@@ -150,7 +150,9 @@ def read_cells(folder: Path) -> list[Cell]:
             fix="run python -m benchmarks.suite first, or mend the path",
         )
     found: dict[tuple[str, str, str], tuple[Path, Cell]] = {}
-    for path in sorted(folder.rglob("*.json")):
+    # Unlike rglob, this passes over folders that vanish meanwhile.
+    walked = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    for path in sorted(path for path in walked if path.suffix == ".json"):
         cell = read_cell(path)
         name = cell.profile, cell.experiment, cell.cell
         if name in found:

@@ -2,7 +2,8 @@
 
 The rate rises exponentially from a very low value on a few of the run's own batches, in turn, until
 the loss is clearly on its way up (Smith, arXiv 1506.01186), or the choice can no longer change. It
-rises in longer steps while no loss moves: which rates are far too low depends on the model's size.
+rises in longer steps while it is low and no loss moves: which rates are far too low depends on the
+model's size.
 What counts of a batch is the change of its loss against the untouched weights: batches differ by
 more than a few updates bring.
 
@@ -28,7 +29,9 @@ from common.errors import UserError
 LOWEST_RATE, HIGHEST_RATE = 1e-6, 1.0
 PER_DECADE = 8
 FAR_BELOW_STEPS = 4
-"""Of the ladder of rates that are taken at once, while no loss has changed by `VISIBLE_SHARE`."""
+"""Of the ladder of rates that are taken at once up to `FAR_BELOW`, while no loss has changed by
+`VISIBLE_SHARE`. Above it a model may still be still, and need the many updates to begin to move."""
+FAR_BELOW = 3e-5
 VISIBLE_SHARE = 0.002
 """Of the first loss."""
 BATCHES = 12
@@ -103,7 +106,7 @@ def run_rate_test(
         if _has_risen(changes, first) or _is_settled(curve):
             break
         visible = visible or abs(change) > VISIBLE_SHARE * first
-        rung += 1 if visible else FAR_BELOW_STEPS
+        rung += 1 if visible or ladder[rung] > FAR_BELOW else FAR_BELOW_STEPS
     return RateCurve(learning_rates=tried, changes_nats=changes, first_loss=first)
 
 

@@ -18,6 +18,7 @@ import benchmarks.report
 import benchmarks.seeds
 import benchmarks.suite
 import common.report
+import common.summary
 from benchmarks.loading import load_experiments
 from common.config import RunConfig, TrainConfig, check_before_reading
 from common.errors import UserError
@@ -122,6 +123,7 @@ CALLS = {
     "score key": (benchmarks.preference.__main__, lambda v: ["score", "file", f"--key={v}"]),
     "score out": (benchmarks.preference.__main__, lambda v: ["score", "file", f"--out={v}"]),
     "common.report": (common.report, lambda v: [v]),
+    "common.summary": (common.summary, lambda v: [v]),
 }
 SHARDS = ["0/0", "-1/2", "1/" + "9" * 18, "9" * 5000 + "/1", "2/1", "1/1/1", "\u0661/\u0661"]
 

@@ -31,6 +31,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "image.extractor": [["--data", "nowhere", "--heldout", "nowhere"], ["--epochs", "0"]],
     "image.generate": [["--images", "nowhere"], ["--model", "./nowhere"], ["--count", "0"]],
     "common.report": [],
+    "common.summary": [],
     "benchmarks.suite": [],
     "benchmarks.seeds": [],
     "benchmarks.report": [],
