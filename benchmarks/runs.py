@@ -95,7 +95,7 @@ class PlannedRun:
         """Dotted options that decide what it computes, with no folder of this machine in them."""
         return _identity(self.config) | dict(self.stands_for)
 
-    @property
+    @cached_property
     def defaults(self) -> dict[str, Any]:
         """The same options as they are unless somebody sets them: what a result means by leaving
         one out that did not exist when it was made."""

@@ -93,14 +93,13 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     def figures(prompts: str) -> dict[str, Any]:
         """Condition -> metric -> spread, on one prompt set."""
+
+        def of(condition: str, metric: str) -> dict[str, Any]:
+            intervals = [run["conditions"][condition][prompts][metric] for run in runs]
+            return spread([one["mean"] for one in intervals]) | {"intervals": intervals}
+
         return {
-            condition: {
-                metric: spread(
-                    [run["conditions"][condition][prompts][metric]["mean"] for run in runs]
-                )
-                | {"intervals": [run["conditions"][condition][prompts][metric] for run in runs]}
-                for metric in columns
-            }
+            condition: {metric: of(condition, metric) for metric in columns}
             # Runs of an older version have fewer conditions.
             for condition in runs[0]["conditions"]
             if all(condition in run["conditions"] for run in runs)

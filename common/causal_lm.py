@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from transformers import (
 from common.decode_config import greedy_config
 from common.errors import UserError
 from common.files import atomic_write_text, file_sha256
-from common.inputs import EMBEDDED, looks_local
+from common.inputs import EMBEDDED, embedded_folder, looks_local
 from common.installed_weights import InstalledWeights
 from common.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
 from common.provenance import ModelOrigin
@@ -70,7 +69,7 @@ class ModelSource:
                 read, or a model whose package is not installed.
         """
         if path == EMBEDDED:
-            return str(files(self.package) / "assets" / "base")
+            return str(embedded_folder(self.package))
         known = self._installed(path)
         local = Path(os.path.expanduser(path)) if known is None else known.path()
         if self.from_file is not None and os.path.isfile(local):

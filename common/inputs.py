@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib.resources import files
 from pathlib import Path
 
 from common.errors import UserError
@@ -17,6 +18,11 @@ EMBEDDED = "embedded"
 """The model, or tokenizer, inside a package."""
 Named = tuple[str, Path]
 """An option, and a path that it names."""
+
+
+def embedded_folder(package: str) -> Path:
+    """The checkpoint folder of the model inside a package."""
+    return Path(str(files(package) / "assets" / "base"))
 
 
 def local_path(value: str) -> Path | None:

@@ -66,6 +66,16 @@ class RateCurve:
     changes_nats: Sequence[float | None]
     first_loss: float
 
+    @property
+    def averages(self) -> list[float]:
+        """The smoothed changes, as far as they are finite."""
+        return smoothed([change for change in self.changes_nats if change is not None])
+
+    @property
+    def done_by(self) -> list[float]:
+        """The highest rate behind every change: number i is what the updates before it did."""
+        return [self.learning_rates[0], *self.learning_rates]
+
 
 def rates() -> list[float]:
     """The ladder of rates that a test climbs."""
@@ -96,18 +106,18 @@ def run_rate_test(
     ladder, rung = rates(), 0
     tried: list[float] = []
     changes: list[float | None] = []
+    curve = RateCurve(learning_rates=tried, changes_nats=changes, first_loss=first)
     visible = False
     while rung < len(ladder):
         batch = len(tried) % len(losses_before)
         change = update(batch, ladder[rung]) - losses_before[batch]
         tried.append(ladder[rung])
         changes.append(change if math.isfinite(change) else None)
-        curve = RateCurve(learning_rates=tried, changes_nats=changes, first_loss=first)
         if _has_risen(changes, first) or _is_settled(curve):
             break
         visible = visible or abs(change) > VISIBLE_SHARE * first
         rung += 1 if visible or ladder[rung] > FAR_BELOW else FAR_BELOW_STEPS
-    return RateCurve(learning_rates=tried, changes_nats=changes, first_loss=first)
+    return curve
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -131,8 +141,7 @@ def choose_rate(curve: RateCurve) -> tuple[float, str]:
         UserError: the loss rises, or is not finite, from the lowest rates on; or no rate changes
             it.
     """
-    finite = [change for change in curve.changes_nats if change is not None]
-    averages = smoothed(finite)
+    averages = curve.averages
     noise = FLAT_SHARE * curve.first_loss
     place = min(range(len(averages)), key=averages.__getitem__, default=0)
     told = "the smoothed loss is lowest"
@@ -141,7 +150,7 @@ def choose_rate(curve: RateCurve) -> tuple[float, str]:
             raise _no_rate("leaves the loss as it is")
         place = max((i for i, average in enumerate(averages) if average <= noise), default=0)
         told = "the loss, which none lowers, does not rise yet"
-    edge = _done_by(curve)[place]
+    edge = curve.done_by[place]
     rate, why = EDGE_FRACTION * edge, f"{EDGE_FRACTION:g} of {edge:.3g}, where {told}"
     fast = _fast_enough(curve, averages)
     if fast < rate:
@@ -151,16 +160,11 @@ def choose_rate(curve: RateCurve) -> tuple[float, str]:
     return rate, f"learning rate {rate:.3g}: {why}"
 
 
-def _done_by(curve: RateCurve) -> list[float]:
-    """The highest rate behind every change: number i is what the updates before it have done."""
-    return [curve.learning_rates[0], *curve.learning_rates]
-
-
 def _fast_enough(curve: RateCurve, averages: Sequence[float]) -> float:
     """The rate by which the loss has fallen by `DESCENT_SHARE`; infinite if it has not."""
     goal = -DESCENT_SHARE * curve.first_loss
     return next(
-        (rate for rate, average in zip(_done_by(curve), averages, strict=False) if average <= goal),
+        (rate for rate, average in zip(curve.done_by, averages, strict=False) if average <= goal),
         math.inf,
     )
 
@@ -168,12 +172,11 @@ def _fast_enough(curve: RateCurve, averages: Sequence[float]) -> float:
 def _is_settled(curve: RateCurve) -> bool:
     """Whether further, higher rates cannot change the choice: one is fast enough, and the loss has
     been lowest far enough above it already. The last averages still move and do not count."""
-    finite = [change for change in curve.changes_nats if change is not None]
-    averages = smoothed(finite)[:-SPAN]
+    averages = curve.averages[:-SPAN]
     if not averages:
         return False
     lowest = min(range(len(averages)), key=averages.__getitem__)
-    return _fast_enough(curve, averages) < EDGE_FRACTION * _done_by(curve)[lowest]
+    return _fast_enough(curve, averages) < EDGE_FRACTION * curve.done_by[lowest]
 
 
 def _has_risen(changes: Sequence[float | None], first_loss: float) -> bool:

@@ -2,17 +2,22 @@
 
 The defaults are meant for a model that nobody has seen. A checkpoint folder may hold a
 `recipe.yaml`, written like any configuration file; it is read before the user's own options, which
-therefore win.
+therefore win. It may come with a download, so it sets how a model is trained and nothing else: no
+output folder, no `overwrite`.
 """
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
-from common.inputs import EMBEDDED, local_path
+import yaml
+
+from common.errors import UserError
+from common.inputs import EMBEDDED, embedded_folder, local_path
 
 FILE = "recipe.yaml"
+GROUPS = ("data", "schedule", "train")
+"""Groups of options that a recipe may hold."""
 
 
 def find_recipe(package: str, model: str) -> Path | None:
@@ -21,10 +26,27 @@ def find_recipe(package: str, model: str) -> Path | None:
     Args:
         package: whose assets/base is the embedded model.
         model: as --model takes it.
+
+    Raises:
+        UserError: it is no YAML, or holds more than `GROUPS`.
     """
-    if model == EMBEDDED:
-        folder = Path(str(files(package) / "assets" / "base"))
-    else:
-        folder = local_path(model)
+    folder = embedded_folder(package) if model == EMBEDDED else local_path(model)
     path = None if folder is None else folder / FILE
-    return path if path is not None and path.is_file() else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _unfit(path, " ".join(str(error).split())[:200]) from error
+    if not isinstance(options, dict) or not options.keys() <= set(GROUPS):
+        held = list(options) if isinstance(options, dict) else type(options).__name__
+        raise _unfit(path, repr(held)[:200])
+    return path
+
+
+def _unfit(path: Path, got: str) -> UserError:
+    return UserError(
+        expected=f"{path} to hold options of {', '.join(GROUPS)} and no others",
+        got=got,
+        fix="mend or delete that file",
+    )

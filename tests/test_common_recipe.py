@@ -59,6 +59,15 @@ def test_a_broken_one_is_one_line(folder: Path) -> None:
         read("--model", str(folder))
 
 
+@pytest.mark.parametrize(
+    "text", ["out: /x\noverwrite: true\n", "- 1\n", "", "a: [\n", "resume: true\n"]
+)
+def test_one_that_is_more_than_a_way_to_train_is_refused(folder: Path, text: str) -> None:
+    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"options of data, schedule, train and no others"):
+        read("--model", str(folder), "--print_config")
+
+
 def test_a_folder_is_not_taken_for_a_model_that_has_a_name(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 from common.config import RunConfig
 from common.errors import UserError
 from common.recipe import find_recipe
-from text.known_models import INSTALLED
+from text.known_models import NAMES
 
 DOMAIN = "text"
 HELDOUT = "heldout"
@@ -76,8 +76,7 @@ class TextRunConfig(RunConfig):
     @staticmethod
     def recipe_of(model: str) -> Path | None:
         """The options that a model brings along, see `common.recipe`."""
-        named = model in {one.name for one in INSTALLED}
-        return None if named else find_recipe(DOMAIN, model)
+        return None if model in NAMES else find_recipe(DOMAIN, model)
 
 
 def check_corpus_ranges(config: CorpusConfig) -> None:

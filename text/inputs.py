@@ -8,13 +8,12 @@ from common.errors import UserError
 from common.inputs import EMBEDDED, Named, check_there, named_paths
 from text.config import HELDOUT, TextRunConfig
 from text.corpus import check_source, corpus_path
-from text.known_models import INSTALLED
+from text.known_models import NAMES
 
 
 def model_path(option: str, model: str | None) -> list[Named]:
     """The folder or file of a model; none for names that we know and for hub ids."""
-    known = {EMBEDDED, *(one.name for one in INSTALLED)}
-    return [] if model in known else named_paths(option, model)
+    return [] if model in NAMES | {EMBEDDED} else named_paths(option, model)
 
 
 def check_model(option: str, model: str | None) -> None:

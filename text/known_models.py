@@ -16,3 +16,5 @@ SMOLLM2 = InstalledWeights(
     origin="SmolLM2-135M-Instruct by HuggingFaceTB, quantised to Q4_1 by QuantFactory",
 )
 INSTALLED = (SMOLLM2,)
+NAMES = frozenset(one.name for one in INSTALLED)
+"""They stand before folders of the same name."""
