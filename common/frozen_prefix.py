@@ -87,14 +87,16 @@ def freeze_prefix(
         return None
     name, blocks = found
     first = _frozen_blocks(decoder, blocks)
-    upper = _without_lower_blocks(decoder, name, first) if first else None
-    if upper is None:
+    if not first or "." in name:  # blocks deeper than one attribute: nothing to leave out simply
         return None
+    upper = _with_blocks(decoder, name, blocks[first:])
+    lower = _with_blocks(decoder, name, blocks[: first + 1])
     with torch.no_grad(), eval_mode(head.model), autocast():
         parts: list[Tensor] = []
         for ids_BP in sequences_NT[:, :-1].split(batch_size):
             ids_BP = ids_BP.long().to(device)
-            states_BPD, hidden_BPD = _run(decoder, blocks[first], ids_BP)
+            # The first batch goes through the whole decoder, against which the upper one is tested.
+            states_BPD, hidden_BPD = _run(lower if parts else decoder, blocks[first], ids_BP)
             if not parts and not _serves(upper, states_BPD, hidden_BPD, len(sequences_NT)):
                 return None
             parts.append(states_BPD)
@@ -111,14 +113,12 @@ def _frozen_blocks(decoder: nn.Module, blocks: nn.ModuleList) -> int:
     return 0 if trained else count
 
 
-def _without_lower_blocks(decoder: nn.Module, name: str, first: int) -> Any | None:
-    """A decoder that shares everything with `decoder` but its first blocks."""
-    if "." in name:  # the blocks sit deeper than one attribute: nothing to leave out simply
-        return None
-    upper = copy.copy(decoder)
-    upper._modules = dict(decoder._modules)
-    upper._modules[name] = nn.ModuleList(list(getattr(decoder, name))[first:])
-    return upper
+def _with_blocks(decoder: nn.Module, name: str, blocks: nn.ModuleList) -> Any:
+    """A decoder that shares everything with `decoder` but has these blocks alone."""
+    part = copy.copy(decoder)
+    part._modules = dict(decoder._modules)
+    part._modules[name] = blocks
+    return part
 
 
 def _run(decoder: Any, block: nn.Module, ids_BP: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -280,10 +280,12 @@ class TrainingLoop:
             before = [
                 loss_and_accuracy(
                     self.head,
-                    self.sequences_NT[rows_B],
+                    self.sequences_NT,
                     self.micro_batch_size,
                     self.compute,
+                    self.prefix,
                     first_target=self.first_target,
+                    rows=rows_B,
                 )[0]
                 for rows_B in batches
             ]
@@ -554,19 +556,25 @@ def loss_and_accuracy(
     prefix: FrozenPrefix | None = None,
     *,
     first_target: int = 1,
+    rows: Sequence[int] | None = None,
 ) -> tuple[float, float]:
     """Mean loss over all tokens from `first_target` on, in eval mode, nats per token, and the share
-    of them that are the model's first choice: the numbers a run is judged by."""
+    of them that are the model's first choice: the numbers a run is judged by.
+
+    Args:
+        rows: of the sequences that count; None are all.
+    """
+    rows = range(len(sequences_NT)) if rows is None else rows
     before = first_target - 1
     sums: list[Tensor] = []
     with eval_mode(head.model), compute.autocast():
-        for rows_B in batched(range(len(sequences_NT)), batch_size):
+        for rows_B in batched(rows, batch_size):
             ids_BT = sequences_NT[rows_B].long().to(compute.device)
             hidden_BTD = head.hidden(ids_BT) if prefix is None else prefix.hidden(rows_B)
             part = head.train_loss(hidden_BTD[:, before:], ids_BT[:, before:], stats=False)
             sums.append(torch.stack([part.loss_sum, part.correct]))
     nats, correct = torch.stack(sums).cpu().double().sum(dim=0).tolist()
-    tokens = sequences_NT.shape[0] * (sequences_NT.shape[1] - first_target)
+    tokens = len(rows) * (sequences_NT.shape[1] - first_target)
     return nats / tokens, correct / tokens
 
 

@@ -92,6 +92,16 @@ def test_states_and_gradients_against_the_whole_decoder(kind: str, rank: int) ->
         torch.testing.assert_close(upper, whole, rtol=1e-4, atol=1e-6)
 
 
+def test_later_batches_stop_at_the_first_tuned_block() -> None:
+    model = prepare_tuning(make("llama"), where="last:2", lora_rank=0)
+    calls = []
+    model.model.layers[-1].register_forward_hook(lambda *_: calls.append(1))
+    head = attach_head(model, ids()[:2])
+    calls.clear()
+    freeze_prefix(head, ids(), batch_size=3, device=torch.device("cpu"), autocast=nullcontext)
+    assert len(calls) == 2  # the first batch, and the upper decoder that is tested on it
+
+
 def test_follows_the_tuned_weights() -> None:
     model = prepare_tuning(make("llama"), where="last:1", lora_rank=0)
     sequences_NT = ids()
