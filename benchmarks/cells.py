@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from common.errors import UserError
-from common.files import atomic_write_text, writing
-from common.intervals import Interval
+from common.measure.intervals import Interval
+from common.tools.files import atomic_write_text, writing
 
 SCHEMA_VERSION = 1
 Axes = dict[str, str | int | float]
@@ -44,7 +44,7 @@ class Cell:
             made of the run.
         metrics: name -> value with its interval.
         series: name -> records, for figures.
-        provenance: of `common.provenance`.
+        provenance: of `common.record.provenance`.
         seconds: of the run, or of the analysis where the cell is one.
     """
 

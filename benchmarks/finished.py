@@ -28,20 +28,20 @@ import image.prepare
 import text.config
 import text.model
 import text.prepare
-from common.causal_lm import disable_dropout
 from common.command import Prepared
 from common.config import RunConfig
-from common.decode import generate, once, to_stderr
-from common.device import pick_compute, pick_device
-from common.diversity import TrainingStatistics
+from common.decode.generate import generate, once, to_stderr
 from common.domain import Domain, Generations, Metrics, PromptSet, pool_prompts
 from common.errors import UserError
 from common.evaluate import token_metrics
-from common.intervals import Interval
+from common.measure.diversity import TrainingStatistics
+from common.measure.intervals import Interval
+from common.model.causal_lm import disable_dropout
 from common.next_scores import next_scores
-from common.options import read_config
-from common.quiet import quiet_transformers
-from common.record import RunFolder
+from common.record.run_folder import RunFolder
+from common.tools.device import pick_compute, pick_device
+from common.tools.options import read_config
+from common.tools.quiet import quiet_transformers
 
 # Domain -> options, what reads its data, what loads its checkpoint.
 _DOMAINS: dict[str, tuple[Any, Callable[[Any], Prepared], Callable[[str], PreTrainedModel]]] = {

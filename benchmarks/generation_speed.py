@@ -1,4 +1,4 @@
-"""How fast `common.decode.generate` is, against the way the authors' code generates.
+"""How fast `common.decode.generate.generate` is, against the way the authors' code generates.
 
 The other side is `model.generate`, greedy, float32, in batches of 8 (P1's released code). Both
 continue the same prompts in the same process with the same threads, in alternation, so that a
@@ -24,8 +24,8 @@ import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from common.decode import generate
-from common.decode_config import greedy_config
+from common.decode.generate import generate
+from common.decode.methods import greedy_config
 from common.errors import run_cli
 from text.corpus import read_documents
 from text.model import check_fits, load_model, load_tokenizer

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from common.blocker import CitationBlocker
-from common.diversity import TrainingStatistics, diversity_metrics
+from common.decode.blocker import CitationBlocker
+from common.measure.diversity import TrainingStatistics, diversity_metrics
 
 VOCABULARY, TRAINING, TEXTS, BATCH = 8192, (2000, 256), (300, 224), 128
 PROMPT_TOKENS, STEPS = 32, 40

@@ -1,7 +1,8 @@
 """The evidence report's plots: dots with intervals in rows, and trends with their intervals.
 
-Both are SVG text of `common.charts`' size and style. A dot plot replaces a bar chart: it may begin
-anywhere, shows the interval as plainly as the value, and holds several kinds of value per row.
+Both are SVG text of `common.report.charts`' size and style. A dot plot replaces a bar chart: it may
+begin anywhere, shows the interval as plainly as the value, and holds several kinds of value per
+row.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.axes import (
+from common.report.axes import (
     CHARACTER_PX,
     GRID,
     MUTED,
@@ -24,7 +25,7 @@ from common.axes import (
     opening,
     text,
 )
-from common.charts import WIDTH, Level, Series, line_chart
+from common.report.charts import WIDTH, Level, Series, line_chart
 
 _ROW_PX, _DOT_PX = 22, 9
 _RIGHT, _BOTTOM, _LEGEND_PX = 16, 36, 18
@@ -137,7 +138,7 @@ def small_line_chart(
     log_y: bool = False,
     x_falls: bool = False,
 ) -> str:
-    """`common.charts.line_chart` with a description made from the points; "" without any."""
+    """`common.report.charts.line_chart` with a description made from the points; "" without any."""
     told = []
     for one in series:
         ys = [y for _, y in one.points if is_finite(y)]

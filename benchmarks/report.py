@@ -27,8 +27,8 @@ from benchmarks.report_page import Entry, page
 from benchmarks.views import show
 from benchmarks.views.groups import gather
 from common.errors import UserError, run_cli
-from common.files import atomic_write_text, writing
-from common.values import path_argument
+from common.tools.files import atomic_write_text, writing
+from common.tools.values import path_argument
 
 HERE = Path(__file__).resolve().parent
 

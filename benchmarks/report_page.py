@@ -18,8 +18,8 @@ from benchmarks.experiments import Experiment
 from benchmarks.views.groups import Value
 from benchmarks.views.section import DOMAINS, ON_CLAIMS, Finding, Section, Table, Verdict
 from benchmarks.views.words import decimals, number
-from common.headline import duration, processors
-from common.templating import template_environment, template_text
+from common.report.headline import duration, processors
+from common.tools.templating import template_environment, template_text
 
 TITLE = "Hyperfitting: the papers' experiments and the controls they lack"
 INTERVALS = {
@@ -240,7 +240,10 @@ def _unique(texts: Iterable[str]) -> str:
 
 def _environment() -> Environment:
     environment = template_environment("benchmarks")
-    css = [template_text("common", "report.css"), template_text("benchmarks", "evidence.css")]
+    css = [
+        template_text("common.report", "report.css"),
+        template_text("benchmarks", "evidence.css"),
+    ]
     environment.globals["css"] = Markup("\n").join(css)
     environment.filters["svg"] = Markup
     environment.filters["cells"] = table_cells

@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from common.intervals import Interval, point
-from common.record import RunFolder
+from common.measure.intervals import Interval, point
+from common.record.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)

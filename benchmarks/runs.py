@@ -32,10 +32,10 @@ from typing import Any
 from benchmarks.cells import differing
 from common.config import RunConfig
 from common.errors import EXIT_USER_ERROR, UserError
-from common.files import atomic_write_text, writing
-from common.options import dotted, parse_options, read_config, to_yaml
-from common.provenance import shorten_paths
-from common.record import RunFolder
+from common.record.provenance import shorten_paths
+from common.record.run_folder import RunFolder
+from common.tools.files import atomic_write_text, writing
+from common.tools.options import dotted, parse_options, read_config, to_yaml
 from image.config import ImageRunConfig
 from text.config import TextRunConfig
 

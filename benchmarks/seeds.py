@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import UserError, run_cli
-from common.files import atomic_write_text, writing
-from common.inputs import keep_apart
-from common.metric_names import condition_label
-from common.record import RunFolder
-from common.values import path_argument
+from common.record.run_folder import RunFolder
+from common.report.names import condition_label
+from common.tools.files import atomic_write_text, writing
+from common.tools.inputs import keep_apart
+from common.tools.values import path_argument
 
 COLUMNS = {
     "text": ("ttr_96", "rep_4", "overlap_tokens", "overlap_max", "overlap_over_10", "self_bleu_4"),

@@ -32,8 +32,8 @@ from benchmarks.preview import preview
 from benchmarks.run_figures import figures
 from benchmarks.runs import Runs
 from common.errors import UserError, run_cli
-from common.provenance import provenance
-from common.values import path_argument
+from common.record.provenance import provenance
+from common.tools.values import path_argument
 
 PROG = "python -m benchmarks.suite"
 EXIT_FAILED_CELLS = 1

@@ -26,20 +26,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.checkpoint import Checkpoints
 from common.config import TrainConfig
-from common.device import (
+from common.experiment import make_optimizer
+from common.hyperfit.checkpoint import Checkpoints
+from common.hyperfit.loop import TrainingLoop
+from common.hyperfit.loss_to_zero import LossToZero
+from common.hyperfit.options import ScheduleOptions
+from common.model.head import attach_head
+from common.tools.device import (
     COMPILE_FROM_UPDATES,
     computes_in_bf16,
     pick_compute,
     pick_device,
     should_compile,
 )
-from common.experiment import make_optimizer
-from common.head import attach_head
-from common.schedule import LossToZero
-from common.schedule_options import ScheduleOptions
-from common.train import TrainingLoop
 from text.model import disable_dropout, load_model
 
 LEARNING_RATE = 1e-4  # low enough for any batch size; speed does not depend on it
@@ -56,7 +56,7 @@ class Setting:
         sequences_NT: (N, T) int64 ids.
         batch: sequences per update.
         updates: per turn.
-        device: as `common.device.pick_device` takes it.
+        device: as `common.tools.device.pick_device` takes it.
         compile: whether our loop compiles as it does in a long run.
     """
 

@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.training_arms import ARMS, Setting, Turn, work
-from common.device import computes_in_bf16, pick_device
 from common.errors import UserError, run_cli
-from common.provenance import provenance, shorten_paths
+from common.record.provenance import provenance, shorten_paths
+from common.tools.device import computes_in_bf16, pick_device
 from text.corpus import read_documents
 from text.model import check_fits, load_tokenizer, meta_model
 from text.sequences import tokenize

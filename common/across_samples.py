@@ -16,11 +16,11 @@ from typing import Any
 
 from transformers import GenerationConfig
 
-from common.decode import generate
-from common.decode_config import set_values
-from common.diversity import across_metrics
+from common.decode.generate import generate
+from common.decode.methods import set_values
 from common.domain import Condition, Stage
 from common.evaluate import Evaluator
+from common.measure.diversity import across_metrics
 
 STAGES: tuple[Stage, ...] = ("original", "hyperfitted")
 

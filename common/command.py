@@ -15,14 +15,14 @@ from torch import Tensor
 from common.config import RESUME_MAY_DIFFER, RunConfig
 from common.domain import Domain
 from common.experiment import may_go_on, require_success, run_experiment
-from common.options import to_yaml
 from common.preflight import check_finite, preflight
-from common.progress import Progress
-from common.provenance import ModelOrigin
-from common.quiet import quiet_transformers
-from common.record import RunFolder
-from common.resuming import check_same_configuration
-from common.summary import conditions_table
+from common.record.provenance import ModelOrigin
+from common.record.resuming import check_same_configuration
+from common.record.run_folder import RunFolder
+from common.report.terminal import conditions_table
+from common.tools.options import to_yaml
+from common.tools.progress import Progress
+from common.tools.quiet import quiet_transformers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import GenerationConfig
 
 from common.config import MeasureConfig
-from common.decode_config import (
+from common.decode.methods import (
     greedy_config,
     repetition_penalty_config,
     sampling_config,

@@ -5,16 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from common.options import require
-from common.schedule_options import Auto, ScheduleOptions
-from common.values import SEED_RANGE, seed_fits
-
-Precision = Literal["auto", "fp32", "bf16"]
-Switch = Literal["auto", "on", "off"]
-SaveDtype = Literal["auto", "fp32", "bf16", "fp16"]
-Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+from common.hyperfit.options import Auto, ScheduleOptions
+from common.tools.choices import Precision, SaveDtype, Switch, Tracker
+from common.tools.options import require
+from common.tools.values import SEED_RANGE, seed_fits
 
 
 @dataclass(frozen=True, kw_only=True)

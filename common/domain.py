@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
-from common.intervals import Interval
-from common.presentation import Presentation
+from common.measure.intervals import Interval
+from common.report.presentation import Presentation
 
 Split = Literal["train", "heldout"]
 Stage = Literal["original", "early-stopped", "hyperfitted", "reference"]

@@ -10,16 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.blocker import CitationBlocker
-from common.decode import Notify, generate, once, to_stderr
-from common.decode_config import greedy_config
-from common.diversity import (
-    LONG_OVERLAP_TOKENS,
-    TrainingStatistics,
-    diversity_metrics,
-    repetition,
-    type_token_ratio,
-)
+from common.decode.blocker import CitationBlocker
+from common.decode.generate import Notify, generate, once, to_stderr
+from common.decode.methods import greedy_config
 from common.domain import (
     Condition,
     Domain,
@@ -30,9 +23,16 @@ from common.domain import (
     pool,
     pool_prompts,
 )
-from common.head import LogitsHead
-from common.probe import probe_sequences
-from common.sample_markup import COPIED_MIN_RUN, repetition_scores
+from common.measure.diversity import (
+    LONG_OVERLAP_TOKENS,
+    TrainingStatistics,
+    diversity_metrics,
+    repetition,
+    type_token_ratio,
+)
+from common.measure.probe import probe_sequences
+from common.model.head import LogitsHead
+from common.report.samples import COPIED_MIN_RUN, repetition_scores
 
 Report = Callable[[str, int, int], None]
 
@@ -50,7 +50,7 @@ class Evaluator:
         decoder: gives the model to decode with, made once per evaluation and dropped after it; None
             decodes with the model itself.
         report: called with (what, done, total) tokens while generating.
-        notify: told once what a user may not expect of the decoding, see `common.decode`.
+        notify: told once what a user may not expect of the decoding, see `common.decode.generate`.
     """
 
     def __init__(

@@ -20,30 +20,30 @@ from typing import Any
 import torch
 
 from common.across_samples import measure_across, sampled_conditions
-from common.checkpoint import Checkpoints
 from common.conditions import methods_json
 from common.config import RunConfig, TrainConfig, check_ranges
-from common.decode_copy import decoding_copy
-from common.device import Compute, pick_compute, pick_device, should_compile
+from common.decode.bf16_copy import decoding_copy
 from common.domain import Domain, Stage
 from common.errors import UserError
 from common.evaluate import Evaluator
-from common.head import LogitsHead, attach_head
-from common.model_card import model_card
-from common.options import dotted
-from common.progress import Progress
-from common.provenance import ModelOrigin, provenance
-from common.record import TRACKER_FOLDER, RunFolder, make_metrics
-from common.report import build_report
-from common.saved_weights import dtype_to_save, round_weights, rounding_line
-from common.schedule import LossToZero
+from common.hyperfit.checkpoint import Checkpoints
+from common.hyperfit.loop import TrainingLoop, TrainResult, loss_and_accuracy
+from common.hyperfit.loss_to_zero import LossToZero
+from common.hyperfit.time_spent import time_line
+from common.hyperfit.tracker import tracked
+from common.model.head import LogitsHead, attach_head
+from common.model.saved_weights import dtype_to_save, round_weights, rounding_line
+from common.model.tune import merged, prepare_tuning
+from common.record.provenance import ModelOrigin, provenance
+from common.record.run_folder import TRACKER_FOLDER, RunFolder, make_metrics
+from common.report.model_card import model_card
+from common.report.page import build_report
 from common.shared_original import original_key
 from common.stages import Stages
-from common.time_spent import time_line
-from common.tracker import tracked
-from common.train import TrainingLoop, TrainResult, loss_and_accuracy
-from common.tune import merged, prepare_tuning
-from common.weights import copy_weights, load_weights, trainable_parameters
+from common.tools.device import Compute, pick_compute, pick_device, should_compile
+from common.tools.modules import copy_weights, load_weights, trainable_parameters
+from common.tools.options import dotted
+from common.tools.progress import Progress
 
 
 def make_schedule(config: RunConfig, sequences: int) -> LossToZero:

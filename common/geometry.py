@@ -27,9 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.head import decoder_of, eval_mode
-from common.intervals import Interval, bootstrap_mean
-from common.tune import decoder_blocks
+from common.measure.intervals import Interval, bootstrap_mean
+from common.model.head import decoder_of, eval_mode
+from common.model.tune import decoder_blocks
 
 STATE_BYTES = 2**28  # states of all layers of both models, in one batch
 AFTER_NORM = "after the final norm"

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.causal_lm import context_length
-from common.head import decoder_of, eval_mode
+from common.model.causal_lm import context_length
+from common.model.head import decoder_of, eval_mode
 
 
 @torch.no_grad()

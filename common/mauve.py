@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.kmeans import kmeans, nearest
+from common.tools.kmeans import kmeans, nearest
 
 EXPLAINED_VARIANCE = 0.9
 MEMBERS_PER_CLUSTER = 10

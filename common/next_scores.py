@@ -3,8 +3,9 @@
 The full scores are what ranks, entropies at any temperature and logit offsets are made of. They
 are too large to keep (160 texts of 96 tokens over 8192 entries are 0.5 GB), so they come batch by
 batch and the caller keeps what it needs. Where only loss, entropy or ranks of the truth are wanted,
-`common.probe` does it with less. A search that asks for the same scores again and again keeps the
-hidden states (16 MB there for a width of 256) and repeats only the output layer: `KeptScores`.
+`common.measure.probe` does it with less. A search that asks for the same scores again and again
+keeps the hidden states (16 MB there for a width of 256) and repeats only the output layer:
+`KeptScores`.
 
 Shapes: N sequences of T tokens, B of them in a batch, L = T - first scored tokens, V vocabulary,
 D hidden size.
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from common.head import attach_head, eval_mode
+from common.model.head import attach_head, eval_mode
 
 SCORE_BYTES = 2**26  # of one batch; more gains nothing on a CPU
 

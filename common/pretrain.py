@@ -21,22 +21,22 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from common.causal_lm import disable_dropout
-from common.checkpoint import Checkpoints
-from common.decay import LinearDecay
-from common.device import pick_compute, pick_device, should_compile
 from common.errors import UserError
-from common.head import attach_head
-from common.memory import training_gib
-from common.options import to_yaml
+from common.hyperfit.checkpoint import Checkpoints
+from common.hyperfit.linear_decay import LinearDecay
+from common.hyperfit.loop import TrainingLoop
+from common.hyperfit.memory import training_gib
+from common.measure.probe import probe_sequences
+from common.model.causal_lm import disable_dropout
+from common.model.head import attach_head
 from common.preflight import check_finite
 from common.pretrain_config import RESUME_MAY_DIFFER, PretrainOptions
-from common.probe import probe_sequences
-from common.progress import Progress
-from common.provenance import provenance
-from common.quiet import quiet_transformers
-from common.record import RunFolder
-from common.train import TrainingLoop
+from common.record.provenance import provenance
+from common.record.run_folder import RunFolder
+from common.tools.device import pick_compute, pick_device, should_compile
+from common.tools.options import to_yaml
+from common.tools.progress import Progress
+from common.tools.quiet import quiet_transformers
 
 
 @dataclass(frozen=True, kw_only=True)

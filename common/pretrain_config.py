@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from common.config import Precision, Switch
 from common.errors import UserError
-from common.options import require
-from common.values import SEED_RANGE, seed_fits
+from common.tools.options import require
+from common.tools.values import SEED_RANGE, seed_fits
 
 LEAST_ONE = (
     "updates",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.intervals import Interval, bootstrap_mean, point
+from common.measure.intervals import Interval, bootstrap_mean, point
 
 FAR_RANK = 10
 

@@ -18,9 +18,9 @@ import torch
 
 from common.across_samples import sampled_conditions
 from common.config import MeasureConfig
-from common.device import Compute
 from common.domain import Domain
-from common.provenance import provenance
+from common.record.provenance import provenance
+from common.tools.device import Compute
 
 
 def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: Compute) -> str:
@@ -51,7 +51,7 @@ def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: 
         "blocker": measure.blocker_match if any(c.blocked for c in conditions) else None,
     }
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     for name, tensor in sorted(domain.model.state_dict().items()):
         _add(digest, name, tensor)

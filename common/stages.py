@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from common.files import atomic_write_text, writing
+from common.tools.files import atomic_write_text, writing
 
 
 class Stages:

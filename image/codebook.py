@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.kmeans import kmeans, nearest, sample, totals
+from common.tools.kmeans import kmeans, nearest, sample, totals
 
 KMEANS_STEPS = 10
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import ImageGPTImageProcessor
 
 from common.errors import UserError
-from common.files import writing
+from common.tools.files import writing
 from image.pixels import check_images
 
 

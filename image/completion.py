@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.decode import generate
-from common.decode_config import greedy_config, sampling_config
-from common.device import pick_device
+from common.decode.generate import generate
+from common.decode.methods import greedy_config, sampling_config
 from common.errors import UserError
-from common.quiet import quiet_transformers
+from common.tools.device import pick_device
+from common.tools.quiet import quiet_transformers
 from image.data import load_images
 from image.generate_config import GenerateConfig
 from image.grids import labelled_sheet, prompt_pictures, save_png

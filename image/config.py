@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.config import RunConfig, TrainConfig
 from common.errors import UserError
-from common.recipe import find_recipe
+from common.model.recipe import find_recipe
 
 DOMAIN = "image"
 MOST_SIZE = 1024
@@ -74,7 +74,7 @@ class ImageRunConfig(RunConfig):
 
     @staticmethod
     def recipe_of(model: str) -> Path | None:
-        """The options that a model brings along, see `common.recipe`."""
+        """The options that a model brings along, see `common.model.recipe`."""
         return find_recipe(DOMAIN, model)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import UserError
-from common.intervals import Interval, bootstrap_mean, jackknife
+from common.measure.intervals import Interval, bootstrap_mean, jackknife
 
 FLAT = 0.5
 CHUNK_IMAGES = 512  # x T distances at a time

@@ -12,7 +12,7 @@ from transformers import LogitsProcessor, PreTrainedModel
 
 from common.conditions import methods_json
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
-from common.presentation import Presentation
+from common.report.presentation import Presentation
 from image.config import DOMAIN
 from image.dataset import ImageData, completed_codes
 from image.judge import ImageJudge

@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_cli
-from common.options import parse
+from common.tools.options import parse
 from image.extractor_config import ExtractorConfig, check_ranges
 from image.inputs import check_inputs
 

@@ -18,12 +18,12 @@ from timm.models.byobnet import ByobNet
 from torch import Tensor
 from torch.nn import functional
 
-from common.device import pick_device
 from common.errors import UserError
-from common.options import to_yaml
-from common.progress import Progress
-from common.provenance import provenance
-from common.record import RunFolder
+from common.record.provenance import provenance
+from common.record.run_folder import RunFolder
+from common.tools.device import pick_device
+from common.tools.options import to_yaml
+from common.tools.progress import Progress
 from image.data import LabelledImages, drop_shared, load_images
 from image.extractor_config import ExtractorConfig
 from image.offline_network import NetworkShape, new_network, normalise, save_network

@@ -41,7 +41,7 @@ from torch_fidelity.metric_prc import (
 )
 
 from common.errors import UserError
-from common.intervals import Interval, point
+from common.measure.intervals import Interval, point
 
 NEIGHBOURS = 3
 KID_SUBSETS = 50  # two seconds of 1024 images; the mean does not depend on it

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_cli
-from common.options import parse, require
-from common.values import SEED_RANGE, seed_fits
+from common.tools.options import parse, require
+from common.tools.values import SEED_RANGE, seed_fits
 from image.generate_config import GenerateConfig
 from image.inputs import check_inputs
 

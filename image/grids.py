@@ -19,7 +19,7 @@ from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from common.files import atomic_write_bytes, writing
+from common.tools.files import atomic_write_bytes, writing
 
 CELL_PIXELS = 72
 """Width of a picture on the page."""

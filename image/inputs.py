@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.inputs import EMBEDDED, Named, check_there, keep_apart, local_path, named_paths
+from common.tools.inputs import EMBEDDED, Named, check_there, keep_apart, local_path, named_paths
 from image.config import ImageRunConfig
 from image.sources import TORCHVISION, check_folder
 

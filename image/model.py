@@ -29,9 +29,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from common.causal_lm import ModelSource, disable_dropout, save_greedy
 from common.errors import UserError
-from common.small_llama import small_llama
+from common.model.causal_lm import ModelSource, disable_dropout, save_greedy
+from common.model.small_llama import small_llama
 from image.tokens import TOKENIZER_FOLDER, ImageTokenizer
 
 SOURCE = ModelSource(

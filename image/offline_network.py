@@ -18,7 +18,7 @@ from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from torch import Tensor
 
 from common.errors import UserError
-from common.files import atomic_write_bytes, atomic_write_text, writing
+from common.tools.files import atomic_write_bytes, atomic_write_text, writing
 
 CONFIG, WEIGHTS = "config.json", "extractor.safetensors"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from common.command import Prepared
 from common.conditions import standard_conditions
-from common.decode_config import sampling_config
-from common.device import pick_device
-from common.provenance import ModelOrigin
+from common.decode.methods import sampling_config
+from common.record.provenance import ModelOrigin
+from common.tools.device import pick_device
 from image.config import ImageRunConfig
 from image.dataset import load_image_data
 from image.domain import REFERENCES, ImageDomain

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from common.metric_names import Methods, condition_label
-from common.presentation import Presentation, ReportSection
+from common.report.names import Methods, condition_label
+from common.report.presentation import Presentation, ReportSection
 from image.grids import (
     STYLE,
     contact_sheet,

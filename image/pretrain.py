@@ -14,8 +14,8 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_cli
-from common.options import parse
 from common.pretrain_config import check_least
+from common.tools.options import parse
 from image.inputs import check_inputs
 from image.pretrain_config import PretrainConfig
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from common.device import pick_device
 from common.errors import UserError
 from common.pretrain import Pretraining
+from common.tools.device import pick_device
 from image.data import LabelledImages, drop_shared, load_images
 from image.model import Vocabulary, new_transformer, save_transformer, sequences
 from image.pretrain_config import PretrainConfig

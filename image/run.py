@@ -16,7 +16,7 @@ import sys
 
 from common.config import check_before_reading, output_folder
 from common.errors import run_cli
-from common.options import parse
+from common.tools.options import parse
 from image.config import DOMAIN, ImageRunConfig
 from image.inputs import check_run_inputs
 

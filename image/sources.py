@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UserError
-from common.hub import load_split
+from common.tools.hub import load_split
 from image.pictures import open_picture
 
 Split = Literal["train", "heldout"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_cli
-from common.options import parse
+from common.tools.options import parse
 from image.inputs import check_inputs
 from image.tokenize_config import TokenizeConfig, check_ranges
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from common.errors import UserError
-from common.options import require
-from common.values import SEED_RANGE, seed_fits
+from common.tools.options import require
+from common.tools.values import SEED_RANGE, seed_fits
 from image.config import MOST_SIZE
 
 

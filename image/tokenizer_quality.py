@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.intervals import Interval, bootstrap_mean
+from common.measure.intervals import Interval, bootstrap_mean
 from image.tokens import ImageTokenizer
 
 # Error of a perfect image after rounding to 8 bits; an exact reconstruction counts as this.

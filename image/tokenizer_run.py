@@ -15,15 +15,15 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from common.checkpoint import Checkpoints
-from common.decay import LinearDecay
-from common.device import pick_device
 from common.errors import UserError
-from common.memory import BYTES_PER_TRAINED_WEIGHT, BYTES_PER_WEIGHT, GIB
-from common.options import to_yaml
-from common.progress import Progress
-from common.provenance import provenance
-from common.record import RunFolder
+from common.hyperfit.checkpoint import Checkpoints
+from common.hyperfit.linear_decay import LinearDecay
+from common.hyperfit.memory import BYTES_PER_TRAINED_WEIGHT, BYTES_PER_WEIGHT, GIB
+from common.record.provenance import provenance
+from common.record.run_folder import RunFolder
+from common.tools.device import pick_device
+from common.tools.options import to_yaml
+from common.tools.progress import Progress
 from image.codebook import Codebook
 from image.data import drop_shared, load_images
 from image.features import load_extractor

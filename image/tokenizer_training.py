@@ -19,11 +19,11 @@ from diffusers import VQModel
 from einops import rearrange
 from torch import Tensor, nn
 
-from common.checkpoint import Checkpoints
-from common.data_order import DataOrder
-from common.decay import LinearDecay
 from common.errors import UserError
-from common.interrupt import deferred_interrupt
+from common.hyperfit.checkpoint import Checkpoints
+from common.hyperfit.data_order import DataOrder
+from common.hyperfit.linear_decay import LinearDecay
+from common.tools.interrupt import deferred_interrupt
 from image.codebook import Codebook
 from image.pixels import to_signed
 from image.tokenizer_loss import LossParts, TokenizerLoss

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers.utils import cached_file
 
 from common.errors import UserError
-from common.files import atomic_write_bytes, writing
+from common.tools.files import atomic_write_bytes, writing
 from image.colours import load_colours
 from image.vq import load_vq
 

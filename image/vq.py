@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.files import writing
+from common.tools.files import writing
 from image.pixels import check_images, to_signed, to_uint8
 
 CODEBOOK = "quantize."  # prefix of the quantiser's parameters

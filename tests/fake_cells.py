@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.cells import Cell, write_cell
 from benchmarks.experiments import Experiment
-from common.intervals import Interval, point
+from common.measure.intervals import Interval, point
 
 TTR = {"text": "ttr_96", "image": "code_ttr"}
 SAMPLED = {"text": "top-p", "image": "sampled"}

@@ -13,7 +13,7 @@ from benchmarks.loading import load_experiments
 from benchmarks.views import show
 from benchmarks.views.groups import Evidence, Value, gather, over_seeds
 from benchmarks.views.section import Finding, Section
-from common.intervals import Interval
+from common.measure.intervals import Interval
 
 EXPERIMENTS = {experiment.name: experiment for experiment in load_experiments()}
 Metrics = dict[str, Interval]

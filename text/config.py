@@ -9,7 +9,7 @@ from typing import Literal
 
 from common.config import RunConfig
 from common.errors import UserError
-from common.recipe import find_recipe
+from common.model.recipe import find_recipe
 from text.known_models import NAMES
 
 DOMAIN = "text"
@@ -75,7 +75,7 @@ class TextRunConfig(RunConfig):
 
     @staticmethod
     def recipe_of(model: str) -> Path | None:
-        """The options that a model brings along, see `common.recipe`."""
+        """The options that a model brings along, see `common.model.recipe`."""
         return None if model in NAMES else find_recipe(DOMAIN, model)
 
 

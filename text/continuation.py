@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from common.decode import stream
-from common.decode_config import greedy_config, sampling_config
-from common.device import pick_device
+from common.decode.generate import stream
+from common.decode.methods import greedy_config, sampling_config
 from common.errors import UserError
-from common.quiet import quiet_transformers
+from common.tools.device import pick_device
+from common.tools.quiet import quiet_transformers
 from text.generate_config import GenerateConfig
 from text.model import check_fits, check_tokenizer_fits, load_model, load_tokenizer, meta_model
 from text.pieces import stream_pieces

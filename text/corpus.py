@@ -16,8 +16,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from common.errors import UserError
-from common.hub import load_split
-from common.inputs import local_path
+from common.tools.hub import load_split
+from common.tools.inputs import local_path
 
 EMBEDDED = ("tales", "stories", "news", "encyclopedia")
 SUFFIXES = (".txt", ".jsonl")

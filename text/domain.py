@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
-from common.presentation import Presentation
+from common.report.presentation import Presentation
 from text.config import DOMAIN
 from text.data import TextData
 from text.pieces import pieces, word_start_mask

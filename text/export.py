@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_cli
-from common.inputs import keep_apart
-from common.options import parse
+from common.tools.inputs import keep_apart
+from common.tools.options import parse
 from text.export_config import ExportConfig
 from text.inputs import model_path
 
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
         )
     keep_apart(out, model_path("--model", config.model))
     # Heavy, hence behind the checks.
-    from common.quiet import quiet_transformers
+    from common.tools.quiet import quiet_transformers
     from text.gguf_tokenizer import gguf_tokenizer
     from text.gguf_writing import architecture_of, write_gguf
     from text.model import SOURCE, check_tokenizer_fits, load_model, load_tokenizer, meta_model

@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 
 from common.errors import UserError, run_cli
-from common.options import parse, require
-from common.values import SEED_RANGE, seed_fits
+from common.tools.options import parse, require
+from common.tools.values import SEED_RANGE, seed_fits
 from text.generate_config import GenerateConfig
 from text.inputs import check_model
 

@@ -28,11 +28,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from common.cache import cached_folder
 from common.errors import UserError
-from common.files import file_sha256
-from common.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
-from common.quiet import quiet_transformers
+from common.tools.cache import cached_folder
+from common.tools.files import file_sha256
+from common.tools.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
+from common.tools.quiet import quiet_transformers
 from text.pretokenizers import named, rule_of
 from text.save import save_model
 

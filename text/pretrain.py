@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_cli
-from common.inputs import keep_apart, named_paths
-from common.options import parse, require
 from common.pretrain_config import check_least
+from common.tools.inputs import keep_apart, named_paths
+from common.tools.options import parse, require
 from text.inputs import check_books, check_model, model_path
 from text.pretrain_config import PretrainConfig
 

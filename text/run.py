@@ -15,8 +15,8 @@ import sys
 
 from common.config import check_before_reading, output_folder
 from common.errors import run_cli
-from common.inputs import keep_apart
-from common.options import parse
+from common.tools.inputs import keep_apart
+from common.tools.options import parse
 from text.config import DOMAIN, TextRunConfig
 from text.inputs import check_sources, run_inputs
 

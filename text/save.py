@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from common.causal_lm import save_greedy
+from common.model.causal_lm import save_greedy
 
 
 def save_model(

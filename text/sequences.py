@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from common.domain import PromptSet
 from common.errors import UserError
-from common.overlap import TrainingIndex
+from common.measure.overlap import TrainingIndex
 from text.chat import ChatFrame
 from text.corpus import Document
 

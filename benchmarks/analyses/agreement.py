@@ -21,7 +21,7 @@ from common.agreement import (
     top1_tokens,
 )
 from common.errors import UserError
-from common.intervals import bootstrap_mean, point
+from common.measure.intervals import bootstrap_mean, point
 
 # What is compared with what; "other" is the hyperfitted model of the other run.
 PAIRS = {

@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.analyses.measured import Measured, NoOptions, of_condition, read_options
 from benchmarks.finished import FinishedRun
 from common.agreement import equal_share, top1_tokens
-from common.decode_config import sampling_config
+from common.decode.methods import sampling_config
 from common.entropy_matching import entropy_at, match_entropy
-from common.intervals import bootstrap_mean, point
+from common.measure.intervals import bootstrap_mean, point
 from common.next_scores import KeptScores
 
 STAGES = ("original", "hyperfitted")

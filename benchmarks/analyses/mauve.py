@@ -17,10 +17,10 @@ from benchmarks.analyses.measured import Measured, of_condition, read_options
 from benchmarks.finished import FinishedRun
 from common.domain import Metrics
 from common.errors import UserError
-from common.intervals import point
 from common.last_state import last_states
 from common.mauve import clusters_for, mauve
-from common.options import require
+from common.measure.intervals import point
+from common.tools.options import require
 
 LEAST_TEXTS = 4
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.domain import Metrics
 from common.errors import UserError
-from common.options import parse_options
+from common.tools.options import parse_options
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

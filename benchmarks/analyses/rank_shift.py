@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.analyses.measured import Measured, NoOptions, read_options
 from benchmarks.finished import FinishedRun
 from common.agreement import top1_tokens
-from common.intervals import bootstrap_mean
+from common.measure.intervals import bootstrap_mean
 from common.rank_shift import FAR_RANK, ranks_of
 from common.rank_shift import rank_shift as summary
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from benchmarks.analyses.mauve import AgainstTruth
 from benchmarks.analyses.measured import Measured, of_condition, read_options
 from benchmarks.finished import FinishedRun
-from common.decode_config import (
+from common.decode.methods import (
     greedy_config,
     min_p_config,
     no_repeat_ngram_config,
@@ -25,7 +25,7 @@ from common.decode_config import (
     settings,
 )
 from common.domain import Metrics
-from common.options import require
+from common.tools.options import require
 
 METHODS = {
     "greedy": greedy_config(),

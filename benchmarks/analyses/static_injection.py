@@ -14,9 +14,9 @@ import numpy as np
 from benchmarks.analyses.measured import Measured, flat, of_condition, read_options
 from benchmarks.finished import FinishedRun
 from common.agreement import equal_share
-from common.decode_config import greedy_config
+from common.decode.methods import greedy_config
 from common.errors import UserError
-from common.intervals import bootstrap_mean, point
+from common.measure.intervals import bootstrap_mean, point
 from common.static_injection import StaticInjection, StaticOffset, static_offset
 
 HALVES = (slice(0, None, 2), slice(1, None, 2))

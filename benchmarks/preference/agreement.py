@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from common.intervals import Interval
+from common.measure.intervals import Interval
 
 
 def krippendorff_alpha(

@@ -24,10 +24,10 @@ from benchmarks.preference.key import SCHEMA, VOTES, Key, KeyItem
 from benchmarks.preference.pairs import Comparison, Side, contests, draw, most_uses
 from benchmarks.preference.runs import Run, read_runs
 from common.errors import UserError
-from common.files import atomic_write_text, writing
-from common.inputs import keep_apart
-from common.templating import content_hash, template_environment, template_text
-from common.values import path_argument
+from common.tools.files import atomic_write_text, writing
+from common.tools.inputs import keep_apart
+from common.tools.templating import content_hash, template_environment, template_text
+from common.tools.values import path_argument
 
 TEMPLATES = "benchmarks.preference"
 ITEMS = 120

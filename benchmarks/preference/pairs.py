@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.preference.runs import REFERENCE, Prompt, Run, differ_in_seed_alone
 from common.errors import UserError
-from common.metric_names import REFERENCES, Methods, condition_label
+from common.report.names import REFERENCES, Methods, condition_label
 
 
 @dataclass(frozen=True)

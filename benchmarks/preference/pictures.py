@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from common.errors import UserError
-from common.record import RunFolder
+from common.record.run_folder import RunFolder
 from image.dataset import completed_codes
 from image.tokens import load_tokenizer, tokenizer_of
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.seeds import MAY_DIFFER
 from common.errors import UserError
-from common.metric_names import Methods
-from common.record import RunFolder
+from common.record.run_folder import RunFolder
+from common.report.names import Methods
 
 REFERENCE = {"text": "human", "image": "reconstruction"}
 """Domain -> what its conditions are held against. Of images the true one after the tokenizer, which

@@ -24,9 +24,9 @@ from benchmarks.preference.runs import REFERENCE
 from benchmarks.preference.shares import shares, wilson
 from benchmarks.preference.votes import CHOICES, Vote, find_key, read_votes
 from common.errors import UserError
-from common.files import atomic_write_text, writing
-from common.intervals import in_words
-from common.values import path_argument
+from common.measure.intervals import in_words
+from common.tools.files import atomic_write_text, writing
+from common.tools.values import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 from benchmarks.preference.votes import Vote
-from common.intervals import Interval
+from common.measure.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,8 +26,8 @@ from benchmarks.views.section import (
     settle,
 )
 from benchmarks.views.words import condition_words, relation, share, told
-from common.charts import Level
-from common.metric_names import metric_label
+from common.report.charts import Level
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 Fig. 3"}
 PAPER_SHARE = 0.02

@@ -28,7 +28,7 @@ from benchmarks.views.section import (
     settle,
 )
 from benchmarks.views.words import share
-from common.charts import Level
+from common.report.charts import Level
 
 CLAIMS = {"text": "P1 6.1"}
 AXIS = "compared"

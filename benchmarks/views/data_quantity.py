@@ -22,8 +22,8 @@ from benchmarks.views.section import (
     settle,
 )
 from benchmarks.views.words import relation, told
-from common.charts import Level
-from common.metric_names import metric_label
+from common.report.charts import Level
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 6.3"}
 SIZE, BUDGET = "sequences", "budget"

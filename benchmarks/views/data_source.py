@@ -14,7 +14,7 @@ from benchmarks.views.draw import dot_rows
 from benchmarks.views.groups import Evidence, Value, is_above
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
 from benchmarks.views.words import relation, told
-from common.metric_names import metric_label
+from common.report.names import metric_label
 
 AXIS = "source"
 

@@ -14,7 +14,7 @@ from benchmarks.views.draw import band, dot_rows
 from benchmarks.views.groups import Evidence, Value, is_above, ratio
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
 from benchmarks.views.words import told
-from common.charts import Level
+from common.report.charts import Level
 
 PAIR = ("text", "image")
 TTR = "greedy type-token ratio"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from benchmarks.plots import Dot, DotRow
 from benchmarks.views.groups import Group, Value
-from common.charts import Series
+from common.report.charts import Series
 
 
 def as_dot(value: Value, kind: int = 0) -> Dot:

@@ -14,7 +14,7 @@ from benchmarks.views.draw import dot_rows
 from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
 from benchmarks.views.words import metric_head, number, sampling_words, share, told
-from common.metric_names import metric_label
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P2"}
 CONDITIONS = [

@@ -23,7 +23,7 @@ from benchmarks.views.section import (
     settle,
 )
 from benchmarks.views.words import told
-from common.charts import Series
+from common.report.charts import Series
 
 PLACES = {"first-block": "first block", "last-block": "last block", "after-norm": "after the norm"}
 COLUMNS = {

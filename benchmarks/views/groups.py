@@ -21,7 +21,7 @@ from benchmarks.cells import Cell, differing
 from benchmarks.experiments import Experiment
 from benchmarks.seeds import MAY_DIFFER
 from common.errors import UserError
-from common.intervals import Interval
+from common.measure.intervals import Interval
 
 _TTR = re.compile(r"(?:ttr_\d+|\w+_ttr)")
 

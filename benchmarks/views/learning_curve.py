@@ -17,7 +17,7 @@ from benchmarks.views.draw import seed_curves
 from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
 from benchmarks.views.words import number, told
-from common.metric_names import metric_label
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 Fig. 2"}
 HALF = 0.5

@@ -17,8 +17,8 @@ from benchmarks.views.draw import seed_curves
 from benchmarks.views.groups import Evidence, Group, Value, is_above, opposite, over_seeds
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
 from benchmarks.views.words import number, told
-from common.intervals import Interval, point
-from common.metric_names import metric_label
+from common.measure.intervals import Interval, point
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 7.2"}
 TTR_CLAIMS = {"text": "P1 Fig. 2"}

@@ -24,7 +24,7 @@ from benchmarks.views.section import (
     settle,
 )
 from benchmarks.views.words import condition_words, metric_head, told
-from common.metric_names import metric_label
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 Table 1"}
 AT_ONE = ("original-top-p-t1", "original-sampled-t1")

@@ -23,7 +23,7 @@ from benchmarks.views.section import (
     settle,
 )
 from benchmarks.views.words import metric_head, settings_words, told
-from common.metric_names import in_order, metric_label
+from common.report.names import in_order, metric_label
 
 CLAIMS = {"text": "P1 Table 1"}
 PAPER = "top-p"

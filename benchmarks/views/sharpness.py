@@ -14,7 +14,7 @@ from benchmarks.views.section import (
     settle,
 )
 from benchmarks.views.words import told
-from common.metric_names import metric_label
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 Table 3"}
 MEASURES = ("entropy_nats", "top1_mass", "top3_mass", "top5_mass", "perplexity", "loss_nats")

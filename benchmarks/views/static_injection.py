@@ -10,8 +10,8 @@ from benchmarks.views.draw import trend
 from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
 from benchmarks.views.words import told
-from common.charts import Level
-from common.metric_names import metric_label
+from common.report.charts import Level
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P2"}
 PREFIX = "injected-"

@@ -15,8 +15,8 @@ from benchmarks.views.draw import dot_rows
 from benchmarks.views.groups import Evidence, Group, Value, is_above
 from benchmarks.views.section import DOMAINS, Judged, Section, TableRow, make_table, settle
 from benchmarks.views.words import relation, told
-from common.charts import Level
-from common.metric_names import metric_label
+from common.report.charts import Level
+from common.report.names import metric_label
 
 CLAIMS = {"text": "P2"}
 PLACES = ("last", "first", "middle")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from benchmarks.views.groups import Group, Value
-from common.metric_names import REFERENCES, condition_label, metric_label
+from common.report.names import REFERENCES, condition_label, metric_label
 
 _SAMPLED = re.compile(r"([\w-]+?)-(top-p|sampled)(-t1)?")
 _OF_NETWORK = re.compile(r"(\w+)(\[.+\])")
@@ -63,7 +63,7 @@ def sampling_words(*, top_p: float, temperature: float, top_k: int) -> str:
 
 
 def settings_words(recorded: str) -> str:
-    """What `common.decode_config.settings` recorded, as short as `sampling_words`.
+    """What `common.decode.methods.settings` recorded, as short as `sampling_words`.
 
     "temperature 1" is "sampled, T 1", nothing is "greedy".
     """

@@ -1,0 +1,1 @@
+"""Train to near zero loss: the loop, its schedule, and the callback for the Trainer."""

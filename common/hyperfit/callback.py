@@ -1,0 +1,410 @@
+"""Loss-to-zero for a Hugging Face `Trainer` or TRL `SFTTrainer`, in one line:
+
+    Trainer(..., callbacks=[LossToZeroCallback(target_loss=0.05)])
+
+What the callback does, and why so:
+
+* Loss: a callback sees training losses only as `logs["loss"]`, the mean over the updates since the
+  last log. It is the loss that was back-propagated (gradient accumulation, `compute_loss` overrides
+  and all processes included), which a forward hook would have to guess, so the callback asks for a
+  log every `observe_every` updates. The Trainer replaces a NaN in that mean by an average; without
+  its `logging_nan_inf_filter` the sum stays NaN for good, since it is reset by subtracting itself.
+  So the filter stays on, and what a NaN does, broken parameters, is looked for instead.
+  Models that accept `num_items_in_batch` and ignore it (ImageGPT) report, and learn from, their
+  loss times `gradient_accumulation_steps`: use 1 there, or full passes are asked for too late.
+* Rate: set right before each optimizer step from `args.learning_rate`, whatever `lr_scheduler_type`
+  says; parameter groups keep their ratios. `state.log_history` shows the rate used. There is no
+  range test here: it makes updates before training, and a callback cannot make the Trainer's own,
+  with its loss (TRL has others), accumulation and scaling. `common.hyperfit.rate_test` takes any
+  update.
+* Full pass: eval mode, sequential, over the training data and with its collate function, weighted
+  by the number of labels that count, without touching the order or the random numbers of training.
+  It gives the accuracy too; for `target_accuracy` the logged loss tells when a pass is due.
+* Restore: parameters and optimizer state from a copy in CPU memory, taken while all is well.
+
+The run ends at the target or with the Trainer's `max_steps`; `callback.scheduler.outcome` and
+`.message` tell how. A checkpoint carries the schedule: `resume_from_checkpoint` goes on with it.
+Works on one device and with data parallelism; sharded training (FSDP, DeepSpeed) is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import torch
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerCallback
+from transformers.trainer_callback import (
+    ExportableState,
+    TrainerControl,
+    TrainerState,
+)
+from transformers.training_args import TrainingArguments
+
+from common.errors import UserError
+from common.hyperfit.loss_to_zero import Action, LossToZero
+from common.hyperfit.options import ScheduleOptions
+from common.model.head import eval_mode
+
+logger = logging.getLogger(__name__)
+Measured = TypeVar("Measured")
+
+
+class LossToZeroCallback(TrainerCallback, ExportableState):
+    """Drives a `Trainer` to a target training loss and stops it there.
+
+    Args:
+        disable_dropout: set all dropout to 0; with False, active dropout is refused, because it
+            keeps zero loss out of reach.
+        observe_every: updates between two looks at the loss; each adds an entry to the logs. A look
+            sees one mean, so a spike must last for `spike_updates` looks.
+        snapshot_every: updates between two copies of the state for recoveries, at least.
+        **options: those of `common.hyperfit.options.ScheduleOptions` (`target_loss`, `hold`, ...),
+            with the defaults of `python -m text.run`. Rate and budget are the Trainer's.
+
+    Raises:
+        UserError: an option is out of range, or, at the start of training, the Trainer is set up
+            in a way that cannot reach zero loss or cannot be restored.
+    """
+
+    def __init__(
+        self,
+        *,
+        disable_dropout: bool = True,
+        observe_every: int = 5,
+        snapshot_every: int = 50,
+        **options: Any,
+    ) -> None:
+        for name, value in {
+            "observe_every": observe_every,
+            "snapshot_every": snapshot_every,
+        }.items():
+            if value < 1:
+                raise UserError(
+                    expected=f"{name} to be at least 1", got=repr(value), fix=f"change {name}"
+                )
+        for name in ("learning_rate", "max_updates"):
+            if name in options:
+                raise UserError(
+                    expected="options that the Trainer does not have itself",
+                    got=name,
+                    fix="set learning_rate and max_steps in TrainingArguments",
+                )
+        self.options = ScheduleOptions(**options)
+        self.disable_dropout = disable_dropout
+        self.observe_every, self.snapshot_every = observe_every, snapshot_every
+        self.saved: dict[str, Any] | None = None
+        # The Trainer's rate and step limit are not known yet; this finds a wrong option now.
+        self.scheduler = LossToZero(
+            self.options,
+            learning_rate=1.0,
+            max_updates=self.options.fixed_updates or 1,
+            updates_per_epoch=1,
+        )
+        self._observed_step = 0
+        self._rate_used = 0.0
+        self._good: dict[str, Any] = {}
+
+    def state(self) -> dict[str, Any]:
+        """What a Trainer checkpoint keeps of this callback."""
+        arguments = {
+            **asdict(self.options),
+            "disable_dropout": self.disable_dropout,
+            "observe_every": self.observe_every,
+            "snapshot_every": self.snapshot_every,
+        }
+        return {"args": arguments, "attributes": {"saved": self.scheduler.state_dict()}}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        dataloader = kwargs["train_dataloader"]
+        _refuse_unreachable(args, kwargs["model"], dataloader)
+        if EarlyStoppingCallback.__name__ in (state.stateful_callbacks or {}):
+            logger.warning(
+                "EarlyStoppingCallback ends the run by a validation measure, which gets worse "
+                "while a model hyperfits: leave it out"
+            )
+        self._silence_dropout(kwargs["model"])
+        if not args.logging_nan_inf_filter:
+            args.logging_nan_inf_filter = True
+            logger.warning("logging_nan_inf_filter set to True: a recovery needs it")
+        self.scheduler = LossToZero(
+            self.options,
+            learning_rate=args.learning_rate,
+            max_updates=state.max_steps,
+            updates_per_epoch=len(dataloader) / args.gradient_accumulation_steps,
+        )
+        if state.global_step > 0:
+            # The Trainer itself restores callbacks only where
+            # `restore_callback_states_from_checkpoint` is set, and then into a new object.
+            stored = state.stateful_callbacks or {}
+            assert isinstance(stored, dict)
+            if self.saved is None and type(self).__name__ in stored:
+                self.saved = stored[type(self).__name__]["attributes"]["saved"]
+            if self.saved is None:
+                raise UserError(
+                    expected="a checkpoint written with this callback",
+                    got=f"a checkpoint of step {state.global_step} without its state",
+                    fix="start a new run, or resume without the callback",
+                )
+            self.scheduler.load_state_dict(self.saved)
+        self.saved = None
+        self._observed_step = state.global_step
+        self._keep(kwargs["model"], kwargs["optimizer"])
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._rate_used = self.scheduler.rate_in(state.global_step - self._observed_step)
+        for group in kwargs["optimizer"].param_groups:
+            ratio = group.get("initial_lr", args.learning_rate) / args.learning_rate
+            group["lr"] = self._rate_used * ratio
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # Losses that have not been logged yet are lost in a checkpoint, so log before each.
+        pending = state.global_step - self._observed_step
+        due = min(self.observe_every, self.scheduler.updates_left)
+        if pending >= due or control.should_save or control.should_training_stop:
+            control.should_log = True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if control.should_save:
+            control.should_log = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        pending = state.global_step - self._observed_step
+        if logs is None or "loss" not in logs or pending == 0 or self.scheduler.outcome:
+            return
+        logs["learning_rate"] = state.log_history[-1]["learning_rate"] = self._rate_used
+        self._observed_step = state.global_step
+        parameters = [parameter for _, parameter in _trained(kwargs["model"])]
+        loss = float(logs["loss"]) if _all_finite(parameters) else math.nan
+        self._act(self.scheduler.observe_mean(loss, updates=pending), args, kwargs)
+        if self.scheduler.outcome is not None:
+            control.should_training_stop = True
+            control.should_save = control.should_save or args.save_strategy != "no"
+        elif (
+            self.scheduler.healthy
+            and self.scheduler.update - self._good["update"] >= self.snapshot_every
+        ):
+            self._keep(kwargs["model"], kwargs["optimizer"])
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        while self.scheduler.outcome is None:  # the Trainer, or another callback, ended the run
+            self._act(self.scheduler.out_of_updates(), args, kwargs)
+        level = logging.INFO if self.scheduler.outcome == "reached" else logging.WARNING
+        logger.log(level, self.scheduler.message)
+        self._good = {}
+
+    def _act(self, action: Action, args: TrainingArguments, kwargs: dict[str, Any]) -> None:
+        model = kwargs["model"]
+        if action is Action.FULL_PASS:
+            measured = loss_and_accuracy(
+                model,
+                kwargs["train_dataloader"],
+                batch_size=args.per_device_eval_batch_size,
+                device=args.device,
+            )
+            action = self.scheduler.full_pass(*of_first_process(measured))
+        if action is Action.RESTORE or self.scheduler.outcome == "diverged":
+            with torch.no_grad():
+                for name, parameter in _trained(model):
+                    parameter.copy_(self._good["parameters"][name])
+            # `load_state_dict` keeps tensors that already fit, and the optimizer writes in place.
+            kwargs["optimizer"].load_state_dict(copy.deepcopy(self._good["optimizer"]))
+        if action is Action.RESTORE:
+            self.scheduler.restored(self._good["update"])
+        for event in self.scheduler.drain_events():
+            logger.info("update %(update)d, %(event)s: %(message)s", event)
+
+    def _keep(self, model: nn.Module, optimizer: Any) -> None:
+        parameters = {name: _on_cpu(parameter) for name, parameter in _trained(model)}
+        self._good = {
+            "update": self.scheduler.update,
+            "parameters": parameters,
+            "optimizer": _on_cpu(optimizer.state_dict()),
+        }
+
+    def _silence_dropout(self, model: nn.Module) -> None:
+        active = list(_active_dropout(model))
+        if not active:
+            return
+        names = ", ".join(sorted({f"{type(owner).__name__}.{name}" for owner, name in active}))
+        if not self.disable_dropout:
+            raise UserError(
+                expected="a model without dropout, which keeps zero loss out of reach",
+                got=f"active dropout in {names}",
+                fix="pass disable_dropout=True or set it to 0 in the model's config",
+            )
+        for owner, name in active:
+            setattr(owner, name, 0.0)
+        logger.warning("dropout set to 0 in %s", names)
+
+
+def loss_and_accuracy(
+    model: nn.Module, dataloader: DataLoader, *, batch_size: int, device: torch.device
+) -> tuple[float, float | None]:
+    """Mean loss in nats per token over a causal LM's training set, in eval mode, and the share of
+    tokens whose first choice is right; None for a model that returns no logits.
+
+    Every label other than -100 after the first position counts once, however the batches fall.
+
+    Args:
+        model: returns a `loss` that is the mean over the labels of the batch.
+        dataloader: gives data set and collate function; it is not iterated.
+        batch_size: sequences per forward pass.
+        device: where the model is.
+
+    Raises:
+        UserError: no label counts.
+    """
+    batches = DataLoader(dataloader.dataset, batch_size, collate_fn=dataloader.collate_fn)
+    total_nats, tokens = torch.zeros((), dtype=torch.float64), 0
+    correct: int | None = 0
+    # A DataLoader draws a seed from the global generator each time it is iterated.
+    with eval_mode(model), torch.random.fork_rng(devices=[]), torch.no_grad():
+        for batch in batches:
+            batch = {
+                name: value.to(device) if isinstance(value, Tensor) else value
+                for name, value in batch.items()
+            }
+            labels = batch.get("shift_labels", batch["labels"][..., 1:])
+            count = int((labels != -100).sum())
+            if count:
+                output = model(**batch)
+                total_nats += output.loss.double().cpu() * count
+                tokens += count
+                logits = getattr(output, "logits", None)
+                if logits is None or correct is None:
+                    correct = None
+                    continue
+                # The label of a position is the token after it; given ones are shifted already.
+                choices = logits.argmax(dim=-1)[..., : labels.shape[-1]]
+                correct += int((choices == labels).sum())
+    if tokens == 0:
+        raise UserError(
+            expected="labels to learn in the training set",
+            got="-100 everywhere",
+            fix="check the data collator",
+        )
+    return float(total_nats) / tokens, None if correct is None else correct / tokens
+
+
+def of_first_process(measured: Measured) -> Measured:
+    """What process 0 measured, in every process of a data-parallel run.
+
+    Each process makes the full pass; devices may round differently, and processes that decide
+    differently wait for each other for ever.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return measured
+    told = [measured]
+    torch.distributed.broadcast_object_list(told, src=0)
+    return told[0]
+
+
+def _active_dropout(model: nn.Module) -> Iterator[tuple[object, str]]:
+    """(owner, attribute) of every dropout above 0: modules, and the numbers that functional dropout
+    reads from a module (`attention_dropout`, `layerdrop`) or from the model's config."""
+    owners: list[object] = list(model.modules())
+    owners += [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
+    seen: set[int] = set()
+    for owner in owners:
+        if id(owner) in seen:
+            continue
+        seen.add(id(owner))
+        for name, value in vars(owner).items():
+            of_module = isinstance(owner, nn.modules.dropout._DropoutNd) and name == "p"
+            named = any(word in name for word in ("dropout", "pdrop", "layerdrop"))
+            if (of_module or named) and isinstance(value, float) and value > 0:
+                yield owner, name
+
+
+def _refuse_unreachable(args: TrainingArguments, model: nn.Module, dataloader: DataLoader) -> None:
+    if args.label_smoothing_factor > 0:
+        raise UserError(
+            expected="label_smoothing_factor 0, since smoothed labels keep zero loss out of reach",
+            got=str(args.label_smoothing_factor),
+            fix="leave it out of TrainingArguments",
+        )
+    if args.load_best_model_at_end:
+        raise UserError(
+            expected="the last weights to be kept, since the best validation loss is that of the "
+            "early-stopped model",
+            got="load_best_model_at_end=True",
+            fix="leave it out of TrainingArguments",
+        )
+    sharded = _sharded_by(args, model)
+    if sharded is not None:
+        raise UserError(
+            expected="parameters that are whole on each device",
+            got=sharded,
+            fix="train on one device or with data parallelism",
+        )
+    if isinstance(dataloader.dataset, IterableDataset):
+        raise UserError(
+            expected="a training set that can be read again from its start",
+            got="an IterableDataset",
+            fix="pass a map-style data set; hyperfitting needs few sequences",
+        )
+
+
+def _sharded_by(args: TrainingArguments, model: nn.Module) -> str | None:
+    """What shards the parameters, None where nothing does.
+
+    A launcher sets FSDP or DeepSpeed up without telling `args`, so accelerate's own state and the
+    parameters are asked as well.
+    """
+    kind = PartialState().distributed_type
+    if args.fsdp or kind == DistributedType.FSDP:
+        return "FSDP"
+    if args.deepspeed or kind == DistributedType.DEEPSPEED:
+        return "DeepSpeed"
+    if kind == DistributedType.MEGATRON_LM:
+        return "Megatron-LM"
+    if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+        return "parameters that are DTensors"
+    return None
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, value) for name, value in model.named_parameters() if value.requires_grad)
+
+
+def _all_finite(tensors: list[nn.Parameter]) -> bool:
+    """One device synchronisation, however many tensors."""
+    return bool(torch.stack([tensor.detach().isfinite().all() for tensor in tensors]).all())
+
+
+def _on_cpu(value: Any) -> Any:
+    """A copy in CPU memory of a nest of tensors."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(item) for item in value)
+    return value

@@ -1,0 +1,131 @@
+"""Checkpoints that survive a crash: written whole, verified when read, the newest good one wins.
+
+Each checkpoint is one file, `update-00000640.pt`, next to a small manifest with its length and CRC.
+A file that does not match its manifest, or has none, is damaged; the one before is used then and
+the caller is told. The manifest is written first, and where a checkpoint of the same number is
+replaced it names the old content as well, so a crash at any moment leaves a good pair. The last
+`KEEP` checkpoints are kept.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.errors import UserError
+from common.tools.files import atomic_write_bytes, atomic_write_text, writing
+
+KEEP = 2
+_NAME = re.compile(r"update-(\d{8})\.pt")
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: made when the first checkpoint is written.
+        claim: is told of files before they are made, as `Manifest.claim`.
+    """
+
+    def __init__(self, folder: Path, claim: Callable[..., None] | None = None) -> None:
+        self.folder, self._claim = folder, claim
+
+    def save(self, update: int, state: dict[str, Any]) -> None:
+        """Write the state after `update` updates and drop all but the `KEEP` newest.
+
+        Args:
+            update: optimizer updates done; a checkpoint of the same number is replaced.
+            state: tensors, numbers, strings, lists and dicts of them.
+
+        Raises:
+            UserError: the disk is full or read-only; earlier checkpoints stay.
+        """
+        data = pack(state)  # in memory, so that its checksum is known before a byte is written
+        path = self._path(update)
+        if self._claim is not None:
+            self._claim(path, self._manifest(path))
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        manifest: dict[str, Any] = _fingerprint(data)
+        if path.exists():
+            manifest["replaces"] = _fingerprint(path.read_bytes())
+        atomic_write_text(self._manifest(path), json.dumps(manifest) + "\n")
+        atomic_write_bytes(path, data)
+        for old in self.updates()[:-KEEP]:
+            self._remove(old)
+
+    def updates(self) -> list[int]:
+        """Update numbers of the files there, good or not, in order."""
+        if not self.folder.is_dir():
+            return []
+        matches = (_NAME.fullmatch(entry.name) for entry in self.folder.iterdir())
+        return sorted(int(match.group(1)) for match in matches if match)
+
+    def load_newest(self) -> tuple[dict[str, Any], list[str]]:
+        """The newest state that is whole, and a notice for each newer one that is not.
+
+        Raises:
+            UserError: there is none.
+        """
+        notices: list[str] = []
+        for update in reversed(self.updates()):
+            path = self._path(update)
+            data = path.read_bytes()
+            if _fingerprint(data) in self._known_contents(path):
+                return unpack(data), notices
+            notices.append(f"checkpoint {path.name} is damaged or cut short; trying the one before")
+        raise UserError(
+            expected=f"a whole checkpoint in {str(self.folder)!r}",
+            got=f"{len(notices)} damaged ones" if notices else "none",
+            fix="start the run again with --overwrite true",
+        )
+
+    def drop_after(self, update: int) -> None:
+        """Remove checkpoints of later updates: the trajectory they belong to is abandoned."""
+        for later in self.updates():
+            if later > update:
+                self._remove(later)
+
+    def _path(self, update: int) -> Path:
+        return self.folder / f"update-{update:08d}.pt"
+
+    @staticmethod
+    def _manifest(path: Path) -> Path:
+        return path.with_suffix(".json")
+
+    def _known_contents(self, path: Path) -> list[dict[str, int]]:
+        """The fingerprints that the manifest of a checkpoint allows."""
+        try:
+            manifest = json.loads(self._manifest(path).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return []
+        before = manifest.pop("replaces", None)
+        return [manifest] if before is None else [manifest, before]
+
+    def _remove(self, update: int) -> None:
+        with writing(self.folder):
+            self._path(update).unlink(missing_ok=True)
+            self._manifest(self._path(update)).unlink(missing_ok=True)
+
+
+def pack(state: dict[str, Any]) -> memoryview:
+    """Serialise a state, without a second copy of it; the counterpart of `unpack`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getbuffer()
+
+
+def unpack(data: bytes | memoryview) -> dict[str, Any]:
+    """Read a packed state onto the CPU; nothing in it can run code."""
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _fingerprint(data: bytes | memoryview) -> dict[str, int]:
+    return {"bytes": len(data), "crc32": zlib.crc32(data)}

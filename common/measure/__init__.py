@@ -1,0 +1,1 @@
+"""What came of it: sharpness, diversity, copying, each with its interval."""

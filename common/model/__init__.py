@@ -1,0 +1,1 @@
+"""What is trained: loading and saving, which parameters, hidden states to loss."""

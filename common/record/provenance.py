@@ -1,0 +1,114 @@
+"""What repeats a result: versions, machine, commit, seed, command line, date.
+
+It never raises: a result without its commit is worth more than no result. Paths are shortened so
+that a result can be shared without telling how its author's disk is laid out.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from common.model.origin import ModelOrigin, shorten_paths
+
+DISTRIBUTION = "hyperfitting"
+_PACKAGES = (DISTRIBUTION, "transformers", "accelerate", "numpy")
+_RESULTS = ("benchmarks/results", "benchmarks/REPORT.md", "benchmarks/report.html")
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+
+
+def provenance(
+    seed: int, command: Sequence[str], *, model: ModelOrigin | None = None
+) -> dict[str, Any]:
+    """Everything that identifies a run, ready for JSON.
+
+    Args:
+        seed: the run's seed.
+        command: its argv.
+        model: the original model, of a command that takes one.
+
+    Returns:
+        "model" (where one is given), "seed", "command", "date_utc" (ISO 8601), "python",
+        "platform", "cpu" (its model), "cpu_cores" (that this process may use), "cpu_threads" (that
+        torch computes with), "device" (accelerator, or "cpu"), "versions" (package -> version, None
+        where not installed), "git_commit" and "git_dirty" (None outside a checkout).
+    """
+    import torch  # heavy, and a command that only plans runs needs none
+
+    commit, dirty = git_state(CHECKOUT)
+    return {
+        **({} if model is None else {"model": model.to_json()}),
+        "seed": seed,
+        "command": [shorten_paths(argument, Path.cwd()) for argument in command],
+        "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cpu_cores": _cpu_cores(),
+        "cpu_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        # Only torch itself knows its build ("+cpu", "+cu130").
+        "versions": {name: _version(name) for name in _PACKAGES}
+        | {"torch": str(torch.__version__)},
+        "git_commit": commit,
+        "git_dirty": dirty,
+    }
+
+
+def git_state(root: Path) -> tuple[str | None, bool | None]:
+    """(commit, has uncommitted changes) of the checkout whose top is `root`, else (None, None).
+
+    Results are no changes: they are what a checkout makes, not what it makes them with.
+    A package installed below somebody else's checkout must not report that one's commit, hence
+    the comparison of the top folder.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel")
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    if top is None or commit is None or Path(top).resolve() != root.resolve():
+        return None, None
+    excluded = [f":(exclude){path}" for path in _RESULTS]
+    changes = _git(root, "status", "--porcelain", "--", ".", *excluded)
+    return commit, None if changes is None else bool(changes)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return found.group(1).strip() if found else platform.machine()
+
+
+def _cpu_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
