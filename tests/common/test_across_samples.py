@@ -104,7 +104,7 @@ def test_samples_do_not_depend_on_the_batch_size_but_on_the_seed() -> None:
 def test_a_run_that_asks_for_samples_reports_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("test_common_experiment.Walks", Sampled)
+    monkeypatch.setattr("walks.Walks", Sampled)
     short = replace(CONFIG.schedule, max_epochs=1)
     asked = replace(CONFIG.measure, samples_per_prompt=2, sample_prompts=4)
     metrics = run(tmp_path / "a", replace(CONFIG, schedule=short, measure=asked))

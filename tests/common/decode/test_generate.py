@@ -23,8 +23,8 @@ from transformers import (
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 from transformers.models.imagegpt.modeling_imagegpt import ImageGPTForCausalImageModeling
 
+from common.decode import generate as decode
 from common.decode.generate import generate, stream
-from common.decode.generate import generate as decode
 from common.decode.methods import (
     greedy_config,
     min_p_config,
