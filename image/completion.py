@@ -18,9 +18,7 @@ from common.decode.methods import greedy_config, sampling_config
 from common.errors import UserError
 from common.tools.device import pick_device
 from common.tools.quiet import quiet_transformers
-from image.data import load_images
 from image.generate_config import GenerateConfig
-from image.grids import labelled_sheet, prompt_pictures, save_png
 from image.model import (
     OnlyCodes,
     check_fits,
@@ -29,7 +27,9 @@ from image.model import (
     sequences,
     vocabulary,
 )
-from image.tokens import load_tokenizer, tokenizer_of
+from image.pictures.load import load_images
+from image.report.grids import labelled_sheet, prompt_pictures, save_png
+from image.tokenizer.load import load_tokenizer, tokenizer_of
 
 
 def write_completions(config: GenerateConfig) -> None:

@@ -1,175 +1,152 @@
-"""Images for training and for holding out, from any kind of source, as uint8 tensors.
+"""The images of one run as codes: which train, which are completed, which are compared with.
 
-A selection is a prefix of one seeded permutation over the sorted pictures, so a larger count keeps
-the images of a smaller one and nothing depends on the order of a file system. The embedded
-vignettes need no selection: they are numbered without end, and training and held-out images are
-taken from ranges of numbers that never meet.
-
-Shapes: N images, C channels, H W pixels, H = W = size.
+Shapes: N images, C channels, H W pixels, L codes per image, T = 1 + L tokens, P prompts.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from common.domain import PromptSet
 from common.errors import UserError
-from image.pictures import Squarer
-from image.sources import TORCHVISION, Source, Split, open_folder, open_hub, open_torchvision
-from image.vignettes import HOURS, LEAST_SIZE, vignettes
-
-HELDOUT_START = 10_000_000  # number of the first vignette that is held out
+from image.config import ImageDataConfig, check_image_ranges
+from image.model import Vocabulary, sequences
+from image.pictures.load import LabelledImages, load_images, refuse_overlap
+from image.tokenizer.load import ImageTokenizer, cached_codes
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledImages:
-    """Images of one size.
+class ImageData:
+    """Images and codes of one run.
 
     Attributes:
-        images_NCHW: (N, 3, size, size) uint8.
-        labels_N: (N,) int64 indices into `class_names`, or None where there are no classes.
-        class_names: names of the classes.
-        source: where they came from, for messages.
-        notes: what had to be changed, a line each.
+        train_NCHW: the training images.
+        prompts_PCHW: the held-out images that are completed.
+        references_NCHW: further held-out images.
+        references_NL: their codes.
+        train_NT: (N, T) training sequences, the first token included.
+        prompts_PT: (P, T) sequences of the completed images, the true rest included.
+        given: how many codes of an image are given.
+        first_target: the first position of a sequence that is trained on.
+        notes: lines for the user.
     """
 
-    images_NCHW: Tensor
-    labels_N: Tensor | None
-    class_names: tuple[str, ...]
-    source: str
-    notes: tuple[str, ...] = ()
+    train_NCHW: Tensor
+    prompts_PCHW: Tensor
+    references_NCHW: Tensor
+    references_NL: Tensor
+    train_NT: Tensor
+    prompts_PT: Tensor
+    given: int
+    first_target: int
+    notes: tuple[str, ...]
 
+    @property
+    def completed(self) -> int:
+        """How many codes of an image are generated."""
+        return self.prompts_PT.shape[1] - 1 - self.given
 
-def load_images(
-    spec: str, *, split: Split, count: int, seed: int, size: int, root: Path
-) -> LabelledImages:
-    """Read `count` images, in an order drawn by the seed.
-
-    Args:
-        spec: embedded:vignettes, a folder (of images, or of one folder per class), cifar10,
-            fashion-mnist, or hub:OWNER/NAME[:SPLIT] (needs the `hub` extra).
-        split: which part of cifar10, fashion-mnist, the vignettes, or a hub data set named
-            without a split. A folder has no parts: name another one to hold out.
-        count: how many images.
-        seed: which images; for vignettes it is the seed of the renderer.
-        size: side in pixels; images of other sizes are scaled and cut, and a note tells.
-        root: where cifar10 and fashion-mnist are kept, fetched there when missing.
-
-    Raises:
-        UserError: an unknown source, one that cannot be read, too few images, or an image that
-            is broken or of a mode that has no plain RGB form.
-    """
-    kind, _, name = spec.partition(":")
-    if kind == "embedded":
-        return _load_vignettes(name, split, count, seed, size)
-    if kind == "hub":
-        return _select(open_hub(name, split=split), count, seed, size)
-    if spec in TORCHVISION:
-        return _select(open_torchvision(spec, split=split, root=root), count, seed, size)
-    return _select(open_folder(Path(os.path.expanduser(spec))), count, seed, size)
-
-
-def refuse_overlap(train: LabelledImages, heldout: LabelledImages) -> None:
-    """Refuse held-out images that are training images, pixel for pixel.
-
-    Raises:
-        UserError: says how many.
-    """
-    shared = int(_shared(train, heldout).sum())
-    if shared:
-        raise UserError(
-            expected="held-out images that are not trained on",
-            got=f"{shared:,} of {len(heldout.images_NCHW):,} from {heldout.source} that equal a "
-            f"training image from {train.source} pixel for pixel",
-            fix="name other held-out images",
+    def prompt_set(self) -> PromptSet:
+        """The prompts with what really followed."""
+        context = 1 + self.given
+        return PromptSet(
+            name="heldout",
+            ids_PC=self.prompts_PT[:, :context],
+            references=[row.numpy() for row in self.prompts_PT[:, context:]],
+            new_tokens=self.completed,
         )
 
 
-def drop_shared(train: LabelledImages, heldout: LabelledImages) -> LabelledImages:
-    """`heldout` without the images that are training images; a note tells how many went.
-
-    For published data sets, some of which repeat training images in their test split.
+def load_image_data(
+    config: ImageDataConfig, tokenizer: ImageTokenizer, vocabulary: Vocabulary, *, seed: int
+) -> ImageData:
+    """Read and encode the images.
 
     Raises:
-        UserError: none is left.
+        UserError: an option out of range, images that cannot be read or are too few, training
+            images among the held-out ones, or classes asked for where there are none.
     """
-    keep_N = ~_shared(train, heldout)
-    if bool(keep_N.all()):
-        return heldout
-    if not bool(keep_N.any()):
-        refuse_overlap(train, heldout)
-    dropped = int((~keep_N).sum())
-    return dataclasses.replace(
-        heldout,
-        images_NCHW=heldout.images_NCHW[keep_N],
-        labels_N=None if heldout.labels_N is None else heldout.labels_N[keep_N],
-        notes=(*heldout.notes, f"{dropped:,} held-out images are training images and were dropped"),
+    check_image_ranges(config)
+    codes = tokenizer.grid**2
+    given = round(config.prompt_share * codes)
+    # Repeats are counted over completed rows: at least one must be.
+    if not 1 <= given <= codes - tokenizer.grid:
+        raise UserError(
+            expected=f"data.prompt_share that gives 1 to {codes - tokenizer.grid} of {codes} codes",
+            got=f"{config.prompt_share}, which gives {given}",
+            fix="set data.prompt_share",
+        )
+    if vocabulary.classes and not config.class_conditional:
+        raise UserError(
+            expected="--data.class_conditional true for a transformer with class tokens",
+            got="false, but it has never seen its start token",
+            fix="add the option",
+        )
+    size, root = tokenizer.image_size, Path(config.root)
+    train = load_images(
+        config.train, split="train", count=config.sequences, seed=seed, size=size, root=root
+    )
+    heldout = load_images(
+        config.heldout or config.train,
+        split="heldout",
+        count=config.prompts + config.references,
+        seed=0,  # what is measured does not depend on the seed
+        size=size,
+        root=root,
+    )
+    refuse_overlap(train, heldout)
+    folder = None if config.codes is None else Path(config.codes)
+
+    def sequences_of(images: LabelledImages) -> Tensor:
+        return sequences(
+            cached_codes(tokenizer, images.images_NCHW, folder),
+            start=vocabulary.start,
+            labels_N=_labels(images, vocabulary) if config.class_conditional else None,
+        )
+
+    heldout_NT = sequences_of(heldout)
+    notes = (
+        f"training on {config.sequences} images of {codes} codes ({train.source})",
+        f"prompts: {config.prompts} held-out images ({heldout.source}), {given} codes given, "
+        f"{codes - given} to generate; compared with {config.references} others",
+        *train.notes,
+        *heldout.notes,
+    )
+    return ImageData(
+        train_NCHW=train.images_NCHW,
+        prompts_PCHW=heldout.images_NCHW[: config.prompts],
+        references_NCHW=heldout.images_NCHW[config.prompts :],
+        references_NL=heldout_NT[config.prompts :, 1:],
+        train_NT=sequences_of(train),
+        prompts_PT=heldout_NT[: config.prompts],
+        given=given,
+        first_target=1 if config.prompt_loss else 1 + given,
+        notes=notes,
     )
 
 
-def _shared(train: LabelledImages, heldout: LabelledImages) -> Tensor:
-    """(N,) bool, true for held-out images that are training images."""
-    known = set(map(_digest, train.images_NCHW.numpy()))
-    return torch.tensor([_digest(image) in known for image in heldout.images_NCHW.numpy()])
-
-
-def _digest(image_CHW: np.ndarray) -> bytes:
-    return blake2b(image_CHW.tobytes(), digest_size=16).digest()
-
-
-def _load_vignettes(name: str, split: Split, count: int, seed: int, size: int) -> LabelledImages:
-    if name != "vignettes":
+def _labels(images: LabelledImages, vocabulary: Vocabulary) -> Tensor:
+    """The class of each image, as the model numbers them."""
+    if vocabulary.classes == 0:
         raise UserError(
-            expected="embedded:vignettes", got=f"embedded:{name}", fix="there is no other"
+            expected="a transformer with class tokens, for data.class_conditional",
+            got="one without",
+            fix="pretrain it with python -m image.pretrain --class_conditional, or leave the "
+            "option out",
         )
-    if size < LEAST_SIZE:
+    if images.labels_N is None or images.class_names != vocabulary.class_names:
         raise UserError(
-            expected=f"vignettes of at least {LEAST_SIZE} pixels on a side",
-            got=f"{size}",
-            fix="use a larger size, or other images",
+            expected=f"images of the classes {', '.join(vocabulary.class_names)}",
+            got=f"{', '.join(images.class_names) or 'no classes'} in {images.source}",
+            fix="use images with the classes that the transformer was pretrained on",
         )
-    if count > HELDOUT_START:
-        raise UserError(
-            expected=f"at most {HELDOUT_START:,} vignettes",
-            got=f"{count:,}",
-            fix="ask for fewer: those after them are held out",
-        )
-    start = 0 if split == "train" else HELDOUT_START
-    images_NCHW, labels_N, _ = vignettes(start, count, seed=seed, size=size)
-    return LabelledImages(
-        images_NCHW=images_NCHW,
-        labels_N=labels_N,
-        class_names=HOURS,
-        source=f"embedded:vignettes {start:,} to {start + count - 1:,}, seed {seed}",
-    )
+    return images.labels_N
 
 
-def _select(source: Source, count: int, seed: int, size: int) -> LabelledImages:
-    """`count` pictures of a source, made square."""
-    if count > source.count:
-        raise UserError(
-            expected=f"{count:,} images in {source.name}",
-            got=f"{source.count:,}",
-            fix="ask for fewer or name a larger source",
-        )
-    order = torch.randperm(source.count, generator=torch.Generator().manual_seed(seed))
-    rows = order[:count].tolist()
-    square = Squarer(size)
-    pixels = np.empty((count, 3, size, size), np.uint8)
-    for at, row in enumerate(rows):
-        pixels[at] = square(source.picture(row), source.where(row))
-    labels = source.labels
-    return LabelledImages(
-        images_NCHW=torch.from_numpy(pixels),
-        labels_N=None if labels is None else torch.tensor([labels[row] for row in rows]),
-        class_names=source.class_names,
-        source=source.name,
-        notes=square.notes(),
-    )
+def completed_codes(prompts_PC: Tensor, rest_PN: Tensor) -> Tensor:
+    """(P, L) codes of whole images: prompts without their first token, then the completion."""
+    return torch.cat([prompts_PC[:, 1:].cpu(), rest_PN.cpu()], dim=1)

@@ -14,11 +14,11 @@ from common.conditions import methods_json
 from common.domain import Condition, Generations, Metrics, PromptSet, Split
 from common.report.presentation import Presentation
 from image.config import DOMAIN
-from image.dataset import ImageData, completed_codes
-from image.judge import ImageJudge
+from image.data import ImageData, completed_codes
+from image.measure.judge import ImageJudge
 from image.model import OnlyCodes, Vocabulary, save_transformer
-from image.presentation import ROWS_SHOWN, present
-from image.tokens import ImageTokenizer
+from image.report.presentation import ROWS_SHOWN, present
+from image.tokenizer.load import ImageTokenizer
 
 # Through the tokenizer, which no completion can beat, and as it was.
 REFERENCES = (RECONSTRUCTION := "reconstruction", REAL := "real")

@@ -6,7 +6,7 @@ Fidelity measures need the features of a network that has seen photographs, and 
 (Inception) is a download of 90 MB. This one is a timm network of 0.7 M parameters, trained in half
 an hour on one core. Its figures carry its name, because they are not Inception's.
 
-Writes `model/` (weights and shape, see `image/offline_network.py`), `history.jsonl`, and
+Writes `model/` (weights and shape, see `image/measure/offline_network.py`), `history.jsonl`, and
 `extractor.json` (held-out accuracy with its N, settings, versions). `model/` is written after every
 epoch: an interrupted run leaves a network that loads, and the next one starts afresh.
 """
@@ -17,8 +17,8 @@ import sys
 
 from common.errors import run_cli
 from common.tools.options import parse
-from image.extractor_config import ExtractorConfig, check_ranges
 from image.inputs import check_inputs
+from image.measure.extractor_config import ExtractorConfig, check_ranges
 
 PROG = "python -m image.extractor"
 

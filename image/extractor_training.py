@@ -24,9 +24,9 @@ from common.record.run_folder import RunFolder
 from common.tools.device import pick_device
 from common.tools.options import to_yaml
 from common.tools.progress import Progress
-from image.data import LabelledImages, drop_shared, load_images
-from image.extractor_config import ExtractorConfig
-from image.offline_network import NetworkShape, new_network, normalise, save_network
+from image.measure.extractor_config import ExtractorConfig
+from image.measure.offline_network import NetworkShape, new_network, normalise, save_network
+from image.pictures.load import LabelledImages, drop_shared, load_images
 
 MOMENTUM = 0.9
 WARMUP_SHARE = 0.2  # of the updates; the rate then falls along a cosine

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.tools.inputs import EMBEDDED, Named, check_there, keep_apart, local_path, named_paths
 from image.config import ImageRunConfig
-from image.sources import TORCHVISION, check_folder
+from image.pictures.sources import TORCHVISION, check_folder
 
 LOADED = ("--model", "--tokenizer")
 """Of the options that name a folder, those that must be there."""

@@ -32,7 +32,7 @@ from transformers import (
 from common.errors import UserError
 from common.model.causal_lm import ModelSource, disable_dropout, save_greedy
 from common.model.small_llama import small_llama
-from image.tokens import TOKENIZER_FOLDER, ImageTokenizer
+from image.tokenizer.load import TOKENIZER_FOLDER, ImageTokenizer
 
 SOURCE = ModelSource(
     package="image",

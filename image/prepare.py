@@ -8,13 +8,13 @@ from common.decode.methods import sampling_config
 from common.record.provenance import ModelOrigin
 from common.tools.device import pick_device
 from image.config import ImageRunConfig
-from image.dataset import load_image_data
+from image.data import load_image_data
 from image.domain import REFERENCES, ImageDomain
-from image.features import load_extractor
-from image.judge import ImageJudge
+from image.measure.features import load_extractor
+from image.measure.judge import ImageJudge
 from image.model import check_fits, load_transformer, meta_transformer, vocabulary
-from image.presentation import PICTURES
-from image.tokens import load_tokenizer, tokenizer_of
+from image.report.presentation import PICTURES
+from image.tokenizer.load import load_tokenizer, tokenizer_of
 
 
 def prepare(config: ImageRunConfig) -> Prepared:

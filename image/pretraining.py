@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 from common.errors import UserError
 from common.pretrain import Pretraining
 from common.tools.device import pick_device
-from image.data import LabelledImages, drop_shared, load_images
 from image.model import Vocabulary, new_transformer, save_transformer, sequences
+from image.pictures.load import LabelledImages, drop_shared, load_images
 from image.pretrain_config import PretrainConfig
-from image.tokens import ImageTokenizer, cached_codes, load_tokenizer
+from image.tokenizer.load import ImageTokenizer, cached_codes, load_tokenizer
 
 
 def prepare(config: PretrainConfig) -> Pretraining:

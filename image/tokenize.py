@@ -15,7 +15,7 @@ import sys
 from common.errors import run_cli
 from common.tools.options import parse
 from image.inputs import check_inputs
-from image.tokenize_config import TokenizeConfig, check_ranges
+from image.tokenizer.config import TokenizeConfig, check_ranges
 
 PROG = "python -m image.tokenize"
 
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
         extractors=("--extractor", [config.extractor] if config.extractor else []),
     )
     # Heavy, hence behind the checks: a mistyped option need not wait for it.
-    from image.tokenizer_run import run_tokenizer
+    from image.tokenizer.run import run_tokenizer
 
     run_tokenizer(config, [PROG, *argv])
     return 0

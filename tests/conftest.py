@@ -21,10 +21,10 @@ from transformers import (
 )
 
 from image.model import new_transformer
-from image.pixels import to_signed
-from image.tokens import TOKENIZER_FOLDER
-from image.vignettes import vignettes
-from image.vq import VQTokenizer, new_vq_model, rounded
+from image.tokenizer.load import TOKENIZER_FOLDER
+from image.tokenizer.pixels import to_signed
+from image.tokenizer.vq import VQTokenizer, new_vq_model, rounded
+from image.vignettes.render import vignettes
 from text.base_model import train_tokenizer
 from text.corpus import read_documents
 

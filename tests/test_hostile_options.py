@@ -21,7 +21,7 @@ from hostile import changed, lay_out, options, values
 from PIL import Image
 
 import image.completion
-import image.data
+import image.pictures.load
 import image.prepare
 import image.pretraining
 import text.continuation
@@ -34,10 +34,10 @@ from common.pretrain_config import PretrainOptions
 from common.tools.options import parse
 from common.tools.values import check_values
 from image.config import ImageRunConfig
-from image.extractor_config import ExtractorConfig
 from image.generate_config import GenerateConfig as ImageGenerateConfig
+from image.measure.extractor_config import ExtractorConfig
 from image.pretrain_config import PretrainConfig as ImagePretrainConfig
-from image.tokenize_config import TokenizeConfig
+from image.tokenizer.config import TokenizeConfig
 from text.config import TextRunConfig
 from text.export_config import ExportConfig
 from text.generate_config import GenerateConfig as TextGenerateConfig
@@ -150,7 +150,7 @@ READ_ONCE = (
     (text.prepare, "load_data"),
     (text.continuation, "load_tokenizer"),
     (text.data, "read_documents"),
-    (image.data, "vignettes"),
+    (image.pictures.load, "vignettes"),
     (image.prepare, "load_tokenizer"),
     (image.prepare, "load_extractor"),
     (image.prepare, "load_image_data"),

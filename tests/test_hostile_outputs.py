@@ -27,7 +27,7 @@ from common.record.run_folder import RunFolder
 from common.tools.files import atomic_write_text
 from common.tools.options import parse
 from common.tools.values import LARGEST, check_values, path_argument
-from image.grids import save_png
+from image.report.grids import save_png
 
 PATHS = [text for text in TEXTS if "\0" not in text and "\udcff" not in text]
 

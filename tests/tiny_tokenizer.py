@@ -6,7 +6,7 @@ import torch
 from diffusers import VQModel
 from torch import Tensor
 
-from image.vq import new_vq_model
+from image.tokenizer.vq import new_vq_model
 
 SIZE = 16
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from common.errors import UserError
 from common.record.run_folder import RunFolder
-from image.dataset import completed_codes
-from image.tokens import load_tokenizer, tokenizer_of
+from image.data import completed_codes
+from image.tokenizer.load import load_tokenizer, tokenizer_of
 
 
 def data_uris(folder: RunFolder, samples: Sequence[dict[str, Any]]) -> list[str]:

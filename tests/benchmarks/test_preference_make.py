@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.preference.__main__ import main
 from benchmarks.preference.make import ITEMS
 from common.errors import run_cli
-from image.tokens import load_tokenizer
+from image.tokenizer.load import load_tokenizer
 
 CONDITIONS = ("original-greedy", "hyperfitted-greedy")
 SETS = {"fiction": 12, "news": 6}

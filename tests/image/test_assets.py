@@ -10,11 +10,11 @@ import pytest
 
 import image
 from common.measure.probe import probe_sequences
-from image.features import load_extractor
+from image.measure.features import load_extractor
 from image.model import check_fits, load_transformer, meta_transformer, sequences, vocabulary
-from image.tokenizer_quality import measure_tokenizer
-from image.tokens import load_tokenizer
-from image.vignettes import vignettes
+from image.tokenizer.load import load_tokenizer
+from image.tokenizer.quality import measure_tokenizer
+from image.vignettes.render import vignettes
 
 ASSETS = Path(str(image.__file__)).parent / "assets"
 HELDOUT = 10_000_000  # the first vignette that nothing is trained on

@@ -10,7 +10,7 @@ import pytest
 from common.tools.options import parse
 from image.config import ImageRunConfig
 from image.pretrain_config import PretrainConfig
-from image.tokenize_config import TokenizeConfig
+from image.tokenizer.config import TokenizeConfig
 
 FOLDER = Path(__file__).parent.parent.parent / "configs" / "image"
 COMMANDS: dict[str, tuple[str, Any]] = {

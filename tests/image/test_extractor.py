@@ -15,8 +15,8 @@ from common.errors import UserError, run_cli
 from common.tools.jsonl import read_jsonl
 from image.extractor import main
 from image.extractor_training import augment
-from image.features import load_extractor
-from image.offline_network import load_network
+from image.measure.features import load_extractor
+from image.measure.offline_network import load_network
 
 OPTIONS = {
     "count": 40,

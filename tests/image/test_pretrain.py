@@ -18,13 +18,13 @@ from common.decode.generate import generate
 from common.decode.methods import greedy_config
 from common.errors import run_cli
 from common.tools.options import parse
-from image.data import LabelledImages, load_images
 from image.model import OnlyCodes, check_fits, load_transformer, vocabulary
+from image.pictures.load import LabelledImages, load_images
 from image.pretrain import main
 from image.pretrain_config import PretrainConfig
 from image.pretraining import prepare
-from image.tokens import load_tokenizer, tokenizer_of
-from image.vq import VQTokenizer, new_vq_model
+from image.tokenizer.load import load_tokenizer, tokenizer_of
+from image.tokenizer.vq import VQTokenizer, new_vq_model
 
 CODES, GRID, SIZE = 24, 4, 16
 OPTIONS = {

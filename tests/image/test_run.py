@@ -20,9 +20,9 @@ import image.generate
 from common.errors import run_cli
 from common.tools.jsonl import read_jsonl
 from image.run import main
-from image.tokens import TOKENIZER_FOLDER, load_tokenizer
-from image.vignettes import vignettes
-from image.vq import new_vq_model
+from image.tokenizer.load import TOKENIZER_FOLDER, load_tokenizer
+from image.tokenizer.vq import new_vq_model
+from image.vignettes.render import vignettes
 
 SCHEMA = Path(common.record.run_folder.__file__).parent / "schema" / "metrics.schema.json"
 CONDITIONS = [

@@ -15,18 +15,18 @@ import torch
 from PIL import Image
 from tiny_tokenizer import SIZE, FakeExtractor, blobs
 
-import image.tokenizer_run
+import image.tokenizer.run
 from common.errors import run_cli
 from common.tools.jsonl import read_jsonl
-from image.data import LabelledImages
+from image.pictures.load import LabelledImages
 from image.tokenize import main
-from image.tokenize_config import TokenizeConfig, check_ranges
-from image.tokenizer_quality import (
+from image.tokenizer.config import TokenizeConfig, check_ranges
+from image.tokenizer.load import load_tokenizer
+from image.tokenizer.quality import (
     measure_tokenizer,
 )
-from image.tokenizer_run import comparison
-from image.tokens import load_tokenizer
-from image.vq import VQTokenizer
+from image.tokenizer.run import comparison
+from image.tokenizer.vq import VQTokenizer
 
 OPTIONS: dict[str, Any] = {
     "size": SIZE,
@@ -179,8 +179,8 @@ def test_interrupt_saves_at_the_next_log_line(
         asked.requested = loop.update == 6
         return train(loop, **options)
 
-    monkeypatch.setattr("image.tokenizer_training.deferred_interrupt", Deferred)
-    monkeypatch.setattr(image.tokenizer_run.TokenizerTraining, "_train_one_update", ask)
+    monkeypatch.setattr("image.tokenizer.training.deferred_interrupt", Deferred)
+    monkeypatch.setattr(image.tokenizer.run.TokenizerTraining, "_train_one_update", ask)
     out = tmp_path / "run"
     argv = ["--out", str(out), *SMALL]
     argv[argv.index("--log_every") + 1] = "7"
@@ -191,7 +191,7 @@ def test_interrupt_saves_at_the_next_log_line(
 def test_fidelity_is_labelled_and_the_perceptual_term_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image.tokenizer_run, "load_extractor", lambda name, device: FakeExtractor())
+    monkeypatch.setattr(image.tokenizer.run, "load_extractor", lambda name, device: FakeExtractor())
     out = tmp_path / "run"
     options = ["--extractor", "offline", "--perceptual_weight", "2"]
     assert main(["--out", str(out), *SMALL, *options]) == 0
@@ -226,7 +226,7 @@ def test_the_default_is_valid_and_small() -> None:
 def test_dry_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image.tokenizer_run, "tokenize", None)
+    monkeypatch.setattr(image.tokenizer.run, "tokenize", None)
     out = tmp_path / "run"
     argv = ["--out", str(out), *SMALL, "--data", "a", "--heldout", "b", "--dry-run"]
     assert main(argv) == 0
@@ -276,7 +276,7 @@ def test_an_extractor_without_maps(
     class Plain:
         name = "plain-net"
 
-    monkeypatch.setattr(image.tokenizer_run, "load_extractor", lambda name, device: Plain())
+    monkeypatch.setattr(image.tokenizer.run, "load_extractor", lambda name, device: Plain())
     options = ["--extractor", "plain", "--perceptual_weight", "1", "--out", str(tmp_path / "run")]
     assert run_cli(main, [*SMALL, *options]) == 2
     assert "got plain-net, which has none" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""How completions are judged: feature networks, FID and kin, repeats, copies."""

@@ -1,0 +1,1 @@
+"""Images in: folders, data sets and drawn scenes, made square."""

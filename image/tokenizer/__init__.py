@@ -1,0 +1,1 @@
+"""Images to codes and back: what loads a VQ tokenizer, and what trains one."""

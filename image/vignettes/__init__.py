@@ -1,0 +1,1 @@
+"""The painter of small scenes, from a seed alone."""
