@@ -26,9 +26,9 @@ type: $(DEV_STAMP)  ## static types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)  ## speed and memory, as ratios against a peer in the same run
-	$(BIN)/python -m benchmarks.training_speed
-	$(BIN)/python -m benchmarks.generation_speed
-	$(BIN)/python -m benchmarks.measure_speed
+	$(BIN)/python -m benchmarks.speed.training
+	$(BIN)/python -m benchmarks.speed.generation
+	$(BIN)/python -m benchmarks.speed.measures
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache build *.egg-info

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import Cell, write_cell
-from benchmarks.experiments import Experiment
+from benchmarks.suite.cells import Cell, write_cell
+from benchmarks.suite.experiment import Experiment
 from common.measure.intervals import Interval, point
 
 TTR = {"text": "ttr_96", "image": "code_ttr"}

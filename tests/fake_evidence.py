@@ -8,11 +8,11 @@ from typing import Any
 
 from fake_cells import fake_cells
 
-from benchmarks.cells import Cell
-from benchmarks.loading import load_experiments
-from benchmarks.views import show
-from benchmarks.views.groups import Evidence, Value, gather, over_seeds
-from benchmarks.views.section import Finding, Section
+from benchmarks.evidence.over_seeds import Evidence, Value, gather, over_seeds
+from benchmarks.evidence.section import Finding, Section
+from benchmarks.experiments import show
+from benchmarks.suite.cells import Cell
+from benchmarks.suite.declarations import load_experiments
 from common.measure.intervals import Interval
 
 EXPERIMENTS = {experiment.name: experiment for experiment in load_experiments()}

@@ -14,12 +14,12 @@ from hostile import TEXTS, lay_out
 from PIL import Image
 
 import benchmarks.preference.__main__
-import benchmarks.report
+import benchmarks.report.build
 import benchmarks.seeds
-import benchmarks.suite
+import benchmarks.suite.make_cells
 import common.report.__main__
 import common.report.terminal
-from benchmarks.loading import load_experiments
+from benchmarks.suite.declarations import load_experiments
 from common.config import RunConfig, TrainConfig, check_before_reading
 from common.errors import UserError
 from common.record.manifest import Manifest
@@ -104,13 +104,13 @@ def test_a_disk_that_fills_while_a_run_writes(
 
 SUITE = ["data_order", "--dry-run"]
 CALLS = {
-    "suite names": (benchmarks.suite, lambda v: [v, "--dry-run"]),
-    "suite profile": (benchmarks.suite, lambda v: [*SUITE, f"--profile={v}"]),
-    "suite shard": (benchmarks.suite, lambda v: [*SUITE, f"--shard={v}"]),
-    "suite runs": (benchmarks.suite, lambda v: [*SUITE, f"--runs={v}"]),
-    "suite results": (benchmarks.suite, lambda v: [*SUITE, f"--results={v}"]),
-    "suite cifar": (benchmarks.suite, lambda v: [*SUITE, f"--cifar={v}"]),
-    "report results": (benchmarks.report, lambda v: [f"--results={v}", "--check"]),
+    "suite names": (benchmarks.suite.make_cells, lambda v: [v, "--dry-run"]),
+    "suite profile": (benchmarks.suite.make_cells, lambda v: [*SUITE, f"--profile={v}"]),
+    "suite shard": (benchmarks.suite.make_cells, lambda v: [*SUITE, f"--shard={v}"]),
+    "suite runs": (benchmarks.suite.make_cells, lambda v: [*SUITE, f"--runs={v}"]),
+    "suite results": (benchmarks.suite.make_cells, lambda v: [*SUITE, f"--results={v}"]),
+    "suite cifar": (benchmarks.suite.make_cells, lambda v: [*SUITE, f"--cifar={v}"]),
+    "report results": (benchmarks.report.build, lambda v: [f"--results={v}", "--check"]),
     "seeds folders": (benchmarks.seeds, lambda v: [v, v + "2"]),
     "seeds out": (benchmarks.seeds, lambda v: ["folder", f"--out={v}"]),
     "make runs": (benchmarks.preference.__main__, lambda v: ["make", v, "--out=page.html"]),
@@ -134,8 +134,8 @@ def test_commands_of_argparse(
 ) -> None:
     module, argv = CALLS[case]
     experiments = load_experiments()
-    monkeypatch.setattr(benchmarks.suite, "load_experiments", lambda: experiments)
-    monkeypatch.setattr(benchmarks.report, "load_experiments", lambda: [])
+    monkeypatch.setattr(benchmarks.suite.make_cells, "load_experiments", lambda: experiments)
+    monkeypatch.setattr(benchmarks.report.build, "load_experiments", lambda: [])
     before = sorted(place.rglob("*"))
     for value in [*TEXTS, *(SHARDS if case == "suite shard" else ())]:
         try:

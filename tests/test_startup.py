@@ -32,9 +32,9 @@ COMMANDS: dict[str, list[list[str]]] = {
     "image.generate": [["--images", "nowhere"], ["--model", "./nowhere"], ["--count", "0"]],
     "common.report.__main__": [],
     "common.report.terminal": [],
-    "benchmarks.suite": [],
+    "benchmarks.suite.make_cells": [],
     "benchmarks.seeds": [],
-    "benchmarks.report": [],
+    "benchmarks.report.build": [],
     "benchmarks.preference.__main__": [],
 }
 SCRIPT = '''

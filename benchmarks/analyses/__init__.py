@@ -11,13 +11,13 @@ from typing import Any
 
 from benchmarks.analyses.agreement import agreement
 from benchmarks.analyses.entropy_matching import entropy_matching
+from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.geometry import geometry
 from benchmarks.analyses.mauve import mauve_scores
 from benchmarks.analyses.measured import Measured
 from benchmarks.analyses.rank_shift import rank_shift
 from benchmarks.analyses.rivals import rivals
 from benchmarks.analyses.static_injection import static_injection
-from benchmarks.finished import FinishedRun
 
 __all__ = ["ANALYSES", "Analysis", "Measured"]
 

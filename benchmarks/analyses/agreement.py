@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, NoOptions, read_options
-from benchmarks.finished import FinishedRun
 from common.agreement import (
     equal_share,
     largest_difference,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, NoOptions, of_condition, read_options
-from benchmarks.finished import FinishedRun
 from common.agreement import equal_share, top1_tokens
 from common.decode.methods import sampling_config
 from common.entropy_matching import entropy_at, match_entropy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, NoOptions, flat, read_options
-from benchmarks.finished import FinishedRun
 from common.domain import Metrics
 from common.geometry import LayerGeometry, compare_layers
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, of_condition, read_options
-from benchmarks.finished import FinishedRun
 from common.domain import Metrics
 from common.errors import UserError
 from common.last_state import last_states

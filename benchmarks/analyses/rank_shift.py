@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, NoOptions, read_options
-from benchmarks.finished import FinishedRun
 from common.agreement import top1_tokens
 from common.measure.intervals import bootstrap_mean
 from common.rank_shift import FAR_RANK, ranks_of

@@ -13,9 +13,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.mauve import AgainstTruth
 from benchmarks.analyses.measured import Measured, of_condition, read_options
-from benchmarks.finished import FinishedRun
 from common.decode.methods import (
     greedy_config,
     min_p_config,

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, flat, of_condition, read_options
-from benchmarks.finished import FinishedRun
 from common.agreement import equal_share
 from common.decode.methods import greedy_config
 from common.errors import UserError

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from benchmarks.preference.key import SCHEMA, VOTES, Key, KeyItem
 from benchmarks.preference.pairs import Comparison, Side, contests, draw, most_uses
-from benchmarks.preference.runs import Run, read_runs
+from benchmarks.preference.read_runs import Run, read_runs
 from common.errors import UserError
 from common.tools.files import atomic_write_text, writing
 from common.tools.inputs import keep_apart

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.preference.runs import REFERENCE, Prompt, Run, differ_in_seed_alone
+from benchmarks.preference.read_runs import REFERENCE, Prompt, Run, differ_in_seed_alone
 from common.errors import UserError
 from common.report.names import REFERENCES, Methods, condition_label
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.preference.agreement import krippendorff_alpha
 from benchmarks.preference.bradley_terry import bradley_terry, remarks
 from benchmarks.preference.key import SCHEMA, Key, read_key
-from benchmarks.preference.runs import REFERENCE
+from benchmarks.preference.krippendorff import krippendorff_alpha
+from benchmarks.preference.read_runs import REFERENCE
 from benchmarks.preference.shares import shares, wilson
 from benchmarks.preference.votes import CHOICES, Vote, find_key, read_votes
 from common.errors import UserError

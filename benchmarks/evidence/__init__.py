@@ -1,0 +1,1 @@
+"""The judges' words: figures over seeds, findings, plots."""

@@ -1,0 +1,250 @@
+"""Cells that differ in their seed alone, as one: values over seeds, and which differences count.
+
+Two intervals are kept for every value. What is *shown* is the range over seeds, or with one seed
+that seed's own 95 % interval. What *decides* is wider: from the lowest lower end to the highest
+upper end of all seeds' own intervals, so that three seeds that agree by luck on too few prompts
+decide nothing. A number without a sampling interval in every seed decides nothing, however many
+seeds there are: the seeds share prompts and references, so the range of FID or KID over them is no
+sampling error, nor is MAUVE's range over k-means; and a maximum grows with n.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+from benchmarks.seeds import MAY_DIFFER
+from benchmarks.suite.cells import Cell, differing
+from benchmarks.suite.experiment import Experiment
+from common.errors import UserError
+from common.measure.intervals import Interval
+
+_TTR = re.compile(r"(?:ttr_\d+|\w+_ttr)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A measure over the seeds of a group.
+
+    Attributes:
+        mean: over seeds.
+        low: lower end of the interval that is shown; None where there is none.
+        high: upper end; None exactly when `low` is.
+        sure_low: lower end of what decides; None where a seed has no interval of its own.
+        sure_high: upper end; None exactly when `sure_low` is.
+        n: prompts (or other sampling units) per seed; the smallest, if they differ.
+        seeds: how many.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    sure_low: float | None
+    sure_high: float | None
+    n: int
+    seeds: int
+
+    def to_interval(self) -> Interval:
+        """What is shown, for tables and plots."""
+        return Interval(self.mean, self.low, self.high, self.n)
+
+
+def over_seeds(intervals: Sequence[Interval]) -> Value:
+    """One value from one interval per seed (see the module's docstring for the rules)."""
+    means = [one.mean for one in intervals]
+    lows = [one.low for one in intervals if one.low is not None]
+    highs = [one.high for one in intervals if one.high is not None]
+    single = len(intervals) == 1
+    bare = len(lows) < len(intervals)
+    return Value(
+        mean=statistics.fmean(means),
+        low=intervals[0].low if single else min(means),
+        high=intervals[0].high if single else max(means),
+        sure_low=None if bare else min(lows),
+        sure_high=None if bare else max(highs),
+        n=min(one.n for one in intervals),
+        seeds=len(intervals),
+    )
+
+
+def is_above(one: Value, other: Value) -> bool | None:
+    """Whether one value lies above another: True, False, or None where it cannot be told.
+
+    It can be told where what decides of the two does not overlap. Every verdict rests on this.
+    """
+    if None in (one.sure_low, one.sure_high, other.sure_low, other.sure_high):
+        return None
+    assert one.sure_low is not None and one.sure_high is not None  # for the type checker
+    assert other.sure_low is not None and other.sure_high is not None
+    if one.sure_low > other.sure_high:
+        return True
+    return False if one.sure_high < other.sure_low else None
+
+
+def is_above_level(one: Value, level: float) -> bool | None:
+    """`is_above` against a number that is known exactly."""
+    return is_above(one, over_seeds([Interval(level, level, level, one.n)]))
+
+
+def opposite(relation: bool | None) -> bool | None:
+    """Below instead of above; what cannot be told stays so."""
+    return None if relation is None else not relation
+
+
+def ratio(one: Value, other: Value) -> Value | None:
+    """one / other between the lowest and the highest that the shown ends of the two allow; it
+    decides nothing. None where `other` may be 0."""
+    if other.mean <= 0 or (other.low is not None and other.low <= 0):
+        return None
+
+    def quotient(over: float | None, under: float | None) -> float | None:
+        return None if over is None or under is None else over / under
+
+    low, high = quotient(one.low, other.high), quotient(one.high, other.low)
+    return Value(
+        mean=one.mean / other.mean,
+        low=low if high is not None else None,
+        high=high if low is not None else None,
+        sure_low=None,
+        sure_high=None,
+        n=min(one.n, other.n),
+        seeds=min(one.seeds, other.seeds),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Cells of one experiment, domain and place on the axes, one per seed.
+
+    Attributes:
+        domain: "text" or "image".
+        axes: what varies in the experiment, and its value here.
+        cells: in the order of their seeds.
+    """
+
+    domain: str
+    axes: Mapping[str, Any]
+    cells: tuple[Cell, ...]
+
+    def value(self, metric: str) -> Value | None:
+        """The metric over the seeds that have it; None where none does."""
+        found = [cell.metrics[metric] for cell in self.cells if metric in cell.metrics]
+        return over_seeds(found) if found else None
+
+    def decoded(self, condition: str, metric: str, *, prompts: str = "all") -> Value | None:
+        """A measure of a condition's continuations; "ttr" is whichever the domain has."""
+        name = self.ttr_name() if metric == "ttr" else metric
+        return self.value(f"{condition}/{prompts}/{name}")
+
+    def sampling(self, model: str) -> str:
+        """The condition of a model's sampling baseline, which text calls top-p."""
+        return f"{model}-{'top-p' if self.domain == 'text' else 'sampled'}"
+
+    def probe(self, model: str, measure: str) -> Value | None:
+        """A measure of predictions on held-out data: "original", "hyperfitted" ..."""
+        return self.value(f"probe/{model}/{measure}")
+
+    def conditions(self, prompts: str = "all") -> list[str]:
+        """What was decoded, in the order of the cell."""
+        names = (name.split("/") for cell in self.cells for name in cell.metrics)
+        return list(dict.fromkeys(n[0] for n in names if len(n) == 3 and n[1] == prompts))
+
+    def prompt_sets(self) -> list[str]:
+        """The prompt sets of what was decoded, without the pool of all."""
+        names = (name.split("/") for cell in self.cells for name in cell.metrics)
+        sets = (n[1] for n in names if len(n) == 3 and n[0] != "probe" and n[1] != "all")
+        return list(dict.fromkeys(sets))
+
+    def ttr_name(self) -> str:
+        """The type-token ratio of this domain; "ttr" where none was measured."""
+        tails = (name.rpartition("/")[2] for cell in self.cells for name in cell.metrics)
+        return next((tail for tail in tails if _TTR.fullmatch(tail)), "ttr")
+
+    def series(self, name: str) -> list[list[dict[str, Any]]]:
+        """The records of a series, one list per seed that has it."""
+        return [cell.series[name] for cell in self.cells if cell.series.get(name)]
+
+    def recorded(self, series: str, field: str, **where: Any) -> Value | None:
+        """A field of the one record per seed that matches `where`, with `field`_low and _high."""
+        found = [
+            Interval(r[field], r.get(f"{field}_low"), r.get(f"{field}_high"), 1)
+            for records in self.series(series)
+            for r in records
+            if where.items() <= r.items() and r.get(field) is not None
+        ]
+        return over_seeds(found) if found else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a view has to work with: an experiment and the finished cells of one profile.
+
+    Attributes:
+        experiment: of `benchmarks.suite.experiment`.
+        groups: text before images, then in the experiment's order.
+    """
+
+    experiment: Experiment
+    groups: tuple[Group, ...]
+
+    @property
+    def domains(self) -> list[str]:
+        """Domains with at least one group."""
+        return list(dict.fromkeys(group.domain for group in self.groups))
+
+    def find(self, domain: str, **axes: Any) -> list[Group]:
+        """The domain's groups whose axes have these values."""
+        return [
+            group
+            for group in self.groups
+            if group.domain == domain and axes.items() <= group.axes.items()
+        ]
+
+    def runs(self, domain: str) -> list[Group]:
+        """The domain's groups that are runs, so that they decoded with the hyperfitted model."""
+        return [group for group in self.find(domain) if "hyperfitted-greedy" in group.conditions()]
+
+    def with_metric(self, domain: str, metric: str) -> list[Group]:
+        """The domain's groups that measured `metric`."""
+        return [group for group in self.find(domain) if group.value(metric) is not None]
+
+
+def gather(experiment: Experiment, cells: Sequence[Cell]) -> Evidence:
+    """Group the cells of one experiment and profile by domain and axes.
+
+    Raises:
+        UserError: the cells of a group differ in more than their seed, or share one.
+    """
+    order = {cell.key: place for place, cell in reversed(list(enumerate(cells)))}
+    domains = {"text": 0, "image": 1}
+    ranked = sorted(
+        cells, key=lambda cell: (domains.get(cell.domain, 2), order[cell.key], cell.seed)
+    )
+    groups = []
+    for _, members in groupby(ranked, key=lambda cell: cell.key):
+        same = tuple(members)
+        _check_one_config(same)
+        groups.append(Group(domain=same[0].domain, axes=same[0].axes, cells=same))
+    return Evidence(experiment=experiment, groups=tuple(groups))
+
+
+def _check_one_config(cells: Sequence[Cell]) -> None:
+    first = cells[0]
+    for before, cell in pairwise(cells):
+        changed = [name for name in differing(first.config, cell.config) if name not in MAY_DIFFER]
+        if changed:
+            raise UserError(
+                expected=f"cells of {first.experiment} that differ in their seed alone",
+                got=f"{first.cell} and {cell.cell} differing in {', '.join(changed)}",
+                fix=f"delete one of them and run: {first.command}",
+            )
+        if cell.seed == before.seed:
+            raise UserError(
+                expected=f"one cell of {first.experiment} per seed and place on its axes",
+                got=f"{before.cell} and {cell.cell}, both of seed {cell.seed}",
+                fix="delete the one that the experiment no longer plans",
+            )

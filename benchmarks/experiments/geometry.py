@@ -1,0 +1,184 @@
+"""Experiment 11: is the expansion in the last layers real (P2), before the final norm and after?
+
+P2 claims that it is terminal. Where the lower blocks were frozen that is so by construction, so
+only runs that tuned every block of a text model can speak about the claim. What is left of the
+expansion after the final norm no paper measured.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from benchmarks.evidence.draw import band
+from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above_level, opposite
+from benchmarks.evidence.plots import small_line_chart
+from benchmarks.evidence.section import (
+    DOMAINS,
+    Judged,
+    Section,
+    Table,
+    TableRow,
+    make_table,
+    settle,
+)
+from benchmarks.evidence.words import told
+from common.report.charts import Series
+
+PLACES = {"first-block": "first block", "last-block": "last block", "after-norm": "after the norm"}
+COLUMNS = {
+    "cosine": "cosine",
+    "l2": "L2 distance",
+    "relative_l2": "relative L2",
+    "dimension_original": "dimension, original",
+    "dimension_hyperfitted": "dimension, hyperfitted",
+    "dimension_change": "change of dimension",
+}
+CLAIM = "P2"
+TUNE = "tune"
+BLOCK, NORM = "last-block/dimension_change", "after-norm/dimension_change"
+LAYERS, CHANGE = "by_layer", "dimension_change"
+HALF = 0.5
+"""Of the depth, and of the last block's change: an expansion that has half of it there is early."""
+
+
+def view(evidence: Evidence) -> Section:
+    findings, figures, tables = [], [], []
+    for domain in evidence.domains:
+        for group in evidence.with_metric(domain, BLOCK):
+            tuned = "all blocks tuned" if group.axes.get(TUNE) == "all" else ""
+            head = f"{tuned}: " if tuned else ""
+            blocks = block_changes(group)
+            frozen = frozen_blocks(group)
+            needed = {
+                "change of dimension before the norm": group.value(BLOCK),
+                "change of dimension at half of the depth": at_half(group),
+                "L2 distance, first block": group.value("first-block/l2"),
+                "L2 distance, last block": group.value("last-block/l2"),
+            }
+            rule = partial(_rule, head, blocks, frozen)
+            claim = CLAIM if domain == "text" and not frozen else None
+            findings.append(settle(domain, needed, rule, claim=claim))
+            needed = {
+                "change of dimension before the norm": group.value(BLOCK),
+                "change of dimension after the norm": group.value(NORM),
+            }
+            findings.append(settle(domain, needed, partial(_after_norm, head), claim=None))
+            dimensions = [
+                _line(group, "dimension_original", "original", 0),
+                _line(group, "dimension_hyperfitted", "hyperfitted", 1),
+            ]
+            where = f"{DOMAINS[domain]}, {tuned}" if tuned else DOMAINS[domain]
+            for series, title in (
+                (dimensions, f"{where}: effective dimension"),
+                ([_line(group, "cosine", "cosine", 0)], f"{where}: cosine of the states"),
+                ([_line(group, "l2", "L2", 1)], f"{where}: L2 distance of the states"),
+            ):
+                figures.append(small_line_chart(series, title=title, x_label="relative depth"))
+            rows = [
+                TableRow(label=words, cells=[group.value(f"{place}/{c}") for c in COLUMNS])
+                for place, words in PLACES.items()
+            ]
+            tables.append(make_table(f"{where}, states at", list(COLUMNS.values()), rows))
+            tables.append(_layers(where, group))
+    return Section(
+        rule="Agrees when the effective dimension of the last block's states grows and less than "
+        "half of that growth is there at half of the depth, so that it comes late; contradicts "
+        "when it shrinks or comes early. The growth starts in the first block from which on every "
+        "block's dimension is above the original's. P2's models had all blocks tuned, so runs with "
+        "frozen blocks are no test of its claim. The rule after the final norm: the dimension "
+        "grows there too.",
+        findings=findings,
+        figures=[figure for figure in figures if figure],
+        tables=tables,
+        notes=["Figures show the blocks, before the final norm; the table has both sides of it."],
+    )
+
+
+def _of_blocks(group: Group) -> list[dict[str, Any]]:
+    """The records of the blocks of one seed, in order, without the state after the norm."""
+    seeds = group.series(LAYERS)
+    return [record for record in seeds[0] if not record["after_norm"]] if seeds else []
+
+
+def block_changes(group: Group) -> list[Value]:
+    """Change of the effective dimension of every block, in order."""
+    found = (group.recorded(LAYERS, CHANGE, layer=r["layer"]) for r in _of_blocks(group))
+    return [value for value in found if value is not None]
+
+
+def frozen_blocks(group: Group) -> int:
+    """How many of the first blocks are the original's own, for their states did not move at all."""
+    moved = (group.recorded(LAYERS, "l2", layer=r["layer"]) for r in _of_blocks(group))
+    return sum(1 for value in moved if value is not None and value.mean == 0)
+
+
+def at_half(group: Group) -> Value | None:
+    """Change of the effective dimension in the last block of the first half of the depth."""
+    half = [record for record in _of_blocks(group) if record["relative_depth"] <= HALF]
+    return group.recorded(LAYERS, CHANGE, layer=half[-1]["layer"]) if half else None
+
+
+def start_of(blocks: list[Value]) -> int | None:
+    """The first block, from 1, from which on every change is above 0; None if the last is not."""
+    start = None
+    for place in range(len(blocks), 0, -1):
+        if not is_above_level(blocks[place - 1], 0.0):
+            break
+        start = place
+    return start
+
+
+def _rule(
+    head: str,
+    blocks: list[Value],
+    frozen: int,
+    block: Value,
+    half: Value,
+    first_l2: Value,
+    last_l2: Value,
+) -> Judged:
+    start = start_of(blocks)
+    words = f"{head}the effective dimension changes by {told(block)} in the last block"
+    words += f" and by {told(half)} at half of the depth; "
+    words += (
+        "no growth that lasts to the last block can be told"
+        if start is None
+        else (f"the growth starts in block {start} of {len(blocks)}")
+    )
+    if frozen:
+        words += f", late by construction, for the first {frozen} are frozen"
+    words += (
+        f"; the L2 distance goes from {told(first_l2)} in the first block to {told(last_l2)} in "
+        "the last"
+    )
+    late = opposite(is_above_level(half, HALF * block.mean))
+    return [is_above_level(block, 0.0), late], words
+
+
+def _after_norm(head: str, block: Value, norm: Value) -> Judged:
+    return [is_above_level(norm, 0.0)], (
+        f"{head}after the final norm the effective dimension changes by {told(norm)}, before it by "
+        f"{told(block)}"
+    )
+
+
+def _line(group: Group, field: str, label: str, colour: int) -> Series:
+    """A field of every block against its depth."""
+    return band(
+        group, LAYERS, "relative_depth", field, label=label, colour=colour, after_norm=False
+    )
+
+
+def _layers(where: str, group: Group) -> Table:
+    """All layers, from the series."""
+    names = list(dict.fromkeys(r["layer"] for seed in group.series(LAYERS) for r in seed))
+    rows = [
+        TableRow(
+            label=name,
+            cells=[group.recorded(LAYERS, field, layer=name) for field in COLUMNS],
+            subject=name == names[-1],
+        )
+        for name in names
+    ]
+    return make_table(f"{where}, every layer", list(COLUMNS.values()), rows, folded=True)

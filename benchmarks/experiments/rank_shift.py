@@ -1,0 +1,92 @@
+"""Experiment 10: how often is the greedy choice not the original's first? (P2)"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.evidence.draw import band
+from benchmarks.evidence.over_seeds import Evidence, Value, is_above_level
+from benchmarks.evidence.plots import small_line_chart
+from benchmarks.evidence.section import (
+    DOMAINS,
+    Judged,
+    Section,
+    TableRow,
+    make_table,
+    settle,
+)
+from benchmarks.evidence.words import number, share
+
+CLAIMS = {"text": "P2"}
+PATHS = {
+    "hyperfitted-path": "what it writes itself",
+    "true-path": "what really followed",
+    "original-path": "what the original writes",
+}
+SHIFTED, FAR = "hyperfitted-path/shifted_share", "hyperfitted-path/far_share"
+PAPER = {SHIFTED: 0.391, FAR: 0.129}
+"""P2, TinyLlama: decisions that are not the original's first, and from rank above 10."""
+ENOUGH = 0.5
+"""Of the paper's figure, for models so unlike in size."""
+
+
+def view(evidence: Evidence) -> Section:
+    findings, figures, tables = [], [], []
+    for domain in evidence.domains:
+        for group in evidence.with_metric(domain, SHIFTED):
+            needed = {
+                "share that is not the first": group.value(SHIFTED),
+                "share from rank above 10": group.value(FAR),
+            }
+            median = group.value("hyperfitted-path/rank_median")
+            rule = partial(_rule, median)
+            findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
+            series = [
+                band(group, "by_position", "position", field, label=label, colour=colour)
+                for colour, (field, label) in enumerate(
+                    {
+                        "hyperfitted_path_shifted_share": "not first",
+                        "hyperfitted_path_far_share": "rank > 10",
+                        "true_path_shifted_share": "what really followed",
+                    }.items()
+                )
+            ]
+            figures.append(
+                small_line_chart(
+                    series,
+                    title=f"{DOMAINS[domain]}: share of decisions",
+                    x_label="new token",
+                )
+            )
+            rows = [
+                TableRow(
+                    label=words,
+                    cells=[
+                        group.value(f"{path}/{name}")
+                        for name in ("shifted_share", "far_share", "rank_mean", "rank_median")
+                    ],
+                )
+                for path, words in PATHS.items()
+            ]
+            columns = ["not the first", "rank above 10", "mean rank", "median rank"]
+            tables.append(make_table(f"{DOMAINS[domain]}, along", columns, rows))
+    return Section(
+        rule="Agrees when both shares, along what the hyperfitted model writes, reach half of P2's "
+        "(39.1 and 12.9 %), for the claim is that ranks change and are not only sharpened; "
+        "contradicts when one does not.",
+        findings=findings,
+        figures=[figure for figure in figures if figure],
+        tables=tables,
+        notes=["Ranks in the original's distribution; in the table 0 is its first choice."],
+    )
+
+
+def _rule(median: Value | None, shifted: Value, far: Value) -> Judged:
+    words = (
+        f"{share(shifted)} of the hyperfitted model's greedy decisions are not the original's "
+        f"first choice, {share(far)} come from rank above 10"
+    )
+    if median is not None:
+        words += f" (median rank {number(median.mean)}, where 0 is the first)"
+    parts = {SHIFTED: shifted, FAR: far}
+    return [is_above_level(value, ENOUGH * PAPER[name]) for name, value in parts.items()], words

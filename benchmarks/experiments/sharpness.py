@@ -1,0 +1,85 @@
+"""Experiment 3: how sharp the predictions are before and after (P1 Table 3)."""
+
+from __future__ import annotations
+
+from benchmarks.evidence.draw import dot_rows
+from benchmarks.evidence.over_seeds import Evidence, Value, is_above, opposite
+from benchmarks.evidence.plots import dot_plot
+from benchmarks.evidence.section import (
+    DOMAINS,
+    Judged,
+    Section,
+    TableRow,
+    make_table,
+    settle,
+)
+from benchmarks.evidence.words import told
+from common.report.names import metric_label
+
+CLAIMS = {"text": "P1 Table 3"}
+MEASURES = ("entropy_nats", "top1_mass", "top3_mass", "top5_mass", "perplexity", "loss_nats")
+STAGES = ("original", "early-stopped", "hyperfitted")
+
+
+def view(evidence: Evidence) -> Section:
+    findings, figures, tables = [], [], []
+    for domain in evidence.domains:
+        for run in evidence.runs(domain)[:1]:
+            needed = {
+                f"{metric_label(measure)}, {stage}": run.probe(stage, measure)
+                for measure in ("entropy_nats", "top1_mass", "loss_nats")
+                for stage in ("original", "hyperfitted")
+            }
+            findings.append(settle(domain, needed, _rule, claim=CLAIMS.get(domain)))
+            masses = dot_rows(
+                (metric_label(m), [run.probe(stage, m) for stage in STAGES])
+                for m in ("top1_mass", "top3_mass", "top5_mass")
+            )
+            if masses:
+                figures.append(
+                    dot_plot(
+                        masses,
+                        title=f"{DOMAINS[domain]}: mass of the likeliest tokens",
+                        description="probability mass of the likeliest 1, 3 and 5 tokens",
+                        x_label="probability",
+                        legend=STAGES,
+                    )
+                )
+            rows = [
+                TableRow(
+                    label=stage,
+                    cells=[run.probe(stage, measure) for measure in MEASURES],
+                    subject=stage == "hyperfitted",
+                )
+                for stage in STAGES
+            ]
+            columns = [metric_label(measure) for measure in MEASURES]
+            tables.append(make_table(f"{DOMAINS[domain]}, held-out data", columns, rows))
+    return Section(
+        rule="Agrees when, on held-out data, entropy falls while the mass of the likeliest token "
+        "and the loss rise; contradicts when one of them goes the other way.",
+        findings=findings,
+        figures=figures,
+        tables=tables,
+        notes=["Predictions with the true tokens before them."],
+    )
+
+
+def _rule(
+    entropy: Value,
+    sharp_entropy: Value,
+    top1: Value,
+    sharp_top1: Value,
+    loss: Value,
+    high_loss: Value,
+) -> Judged:
+    claims = [
+        opposite(is_above(sharp_entropy, entropy)),
+        is_above(sharp_top1, top1),
+        is_above(high_loss, loss),
+    ]
+    return claims, (
+        f"entropy goes from {told(entropy)} to {told(sharp_entropy)} nats, the mass of the "
+        f"likeliest token from {told(top1)} to {told(sharp_top1)}, the held-out loss from "
+        f"{told(loss)} to {told(high_loss)} nats"
+    )

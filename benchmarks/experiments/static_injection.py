@@ -1,0 +1,100 @@
+"""Experiment 9: does a fixed offset on the logits do what hyperfitting does? (P2)"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.draw import trend
+from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
+from benchmarks.evidence.plots import small_line_chart
+from benchmarks.evidence.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.words import told
+from common.report.charts import Level
+from common.report.names import metric_label
+
+CLAIMS = {"text": "P2"}
+PREFIX = "injected-"
+
+
+def view(evidence: Evidence) -> Section:
+    findings, figures, tables = [], [], []
+    for domain in evidence.domains:
+        for group in evidence.find(domain):
+            strengths = strengths_of(group)
+            by_strength = {s: group.decoded(f"{PREFIX}{s:g}", "ttr") for s in strengths}
+            best = max(
+                (s for s, value in by_strength.items() if value),
+                key=lambda s: _mean(by_strength[s]),
+                default=None,
+            )
+            needed = {
+                "TTR of the original": group.decoded("original-greedy", "ttr"),
+                "TTR with an offset": None if best is None else by_strength[best],
+                "TTR of the hyperfitted": group.decoded("hyperfitted-greedy", "ttr"),
+                "share that is copied": group.decoded("hyperfitted-greedy", COPIED),
+            }
+            rule = partial(_rule, best)
+            findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
+            figures += _figure(domain, group, by_strength)
+            metrics = [group.ttr_name(), "rep_2", "rep_4", "equal_share"]
+            names = [
+                "original-greedy",
+                *(f"{PREFIX}{s:g}" for s in strengths),
+                "hyperfitted-greedy",
+            ]
+            rows = [
+                TableRow(
+                    label=name.replace(PREFIX, "offset times ").replace("-", ", "),
+                    cells=[group.decoded(name, metric) for metric in metrics],
+                    subject=name == "hyperfitted-greedy",
+                )
+                for name in names
+            ]
+            labels = [*(metric_label(m) for m in metrics[:-1]), "tokens as in the original"]
+            tables.append(make_table(f"{DOMAINS[domain]}, greedy", labels, rows))
+    return Section(
+        rule="Agrees when the best strength stays below the hyperfitted model's greedy type-token "
+        "ratio; contradicts when it goes above it.",
+        findings=findings,
+        figures=figures,
+        tables=tables,
+        notes=["The offset is estimated on one half of the prompts and tried on the other."],
+    )
+
+
+def strengths_of(group: Group) -> list[float]:
+    """The strengths that were tried, in order."""
+    names = (name for name in group.conditions() if name.startswith(PREFIX))
+    return sorted(float(name.removeprefix(PREFIX)) for name in names)
+
+
+def _mean(value: Value | None) -> float:
+    assert value is not None
+    return value.mean
+
+
+def _rule(
+    strength: float | None, original: Value, injected: Value, hyperfitted: Value, copied: Value
+) -> Judged:
+    assert strength is not None, "without a strength nothing is settled"
+    return [by_ttr(is_above(hyperfitted, injected), copied)], (
+        f"the best offset, times {strength:g}, brings the greedy type-token ratio from "
+        f"{told(original)} to {told(injected)}, hyperfitting to {told(hyperfitted)}"
+        f"{copies_told({'': copied})}"
+    )
+
+
+def _figure(domain: str, group: Group, by_strength: dict[float, Value | None]) -> list[str]:
+    original = group.decoded("original-greedy", "ttr")
+    hyperfitted = group.decoded("hyperfitted-greedy", "ttr")
+    ttr = trend("injected", [(0.0, original), *by_strength.items()], colour=0)
+    repeats = [(s, group.decoded(f"{PREFIX}{s:g}", "rep_4")) for s in by_strength]
+    start = (0.0, group.decoded("original-greedy", "rep_4"))
+    figure = small_line_chart(
+        [ttr, trend("rep-4", [start, *repeats], colour=1)],
+        title=f"{DOMAINS[domain]}: {metric_label(group.ttr_name())} and rep-4, greedy",
+        x_label="strength of the offset",
+        levels=[Level(y=hyperfitted.mean, label="hyperfitted")] if hyperfitted else [],
+    )
+    return [figure] if figure else []

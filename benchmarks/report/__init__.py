@@ -1,0 +1,1 @@
+"""REPORT.md and report.html, from the cells alone."""

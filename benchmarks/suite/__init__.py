@@ -1,0 +1,1 @@
+"""What is planned and run: declarations to cells, each made once."""

@@ -1,0 +1,160 @@
+"""Reads experiments from YAML.
+
+Each file of `benchmarks/declarations/` is one experiment, and `profiles.yaml` there says what the
+profiles share: seeds and settings. An experiment times a profile gives the planned cells:
+
+    title, question     for the report
+    domains             text, image
+    paper               what the papers found: a list of {what, value, source}
+    analysis            what is made of a finished run; without it the run's own figures are taken
+    analysis_options    for the analysis
+    against             axes of the cell whose run the others are compared with; that cell itself
+                        is a plain run
+    keep                patterns of the run's figures that are kept; all by default
+    base                options of every cell: `all`, `text`, `image`, and the same once more below
+                        the name of a profile
+    cells               what varies: `axes`, options as in `base`, and where they differ from the
+                        experiment's: `domains`, `profiles`, `analysis`, `analysis_options`,
+                        `against`; `repeat` asks for a run of its own although its options are
+                        those of another; `needs: cifar` for data that no package holds
+
+Options are dotted, as on the command line of a run. Later ones win: profile, base, cell; within
+each `all`, the domain, then the profile's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from benchmarks.suite.experiment import DOMAINS, CellEntry, Experiment, Profile
+from common.errors import UserError
+
+FOLDER = Path(__file__).parent.parent / "declarations"
+_FILE = re.compile(r"(\d\d)_([a-z_]+)")
+_KEYS = {f.name for f in fields(Experiment)} - {"name", "number", "entries", "profiles"} | {"cells"}
+_LAYERS = {"all", *DOMAINS}
+_CELL_KEYS = {f.name for f in fields(CellEntry)} - {"by_profile"}
+
+
+def load_profiles(folder: Path = FOLDER) -> dict[str, Profile]:
+    """The profiles of `profiles.yaml`, by name.
+
+    Raises:
+        UserError: not YAML, or keys that are unknown or missing.
+    """
+    path = folder / "profiles.yaml"
+    profiles = {}
+    for name, entry in _read(path).items():
+        _check_keys(entry, {f.name for f in fields(Profile)} - {"name"}, {"label", "seeds"}, path)
+        profiles[name] = Profile(name=name, **(entry | {"seeds": tuple(entry["seeds"])}))
+    for profile in profiles.values():
+        if profile.like is None:
+            continue
+        _check_among([profile.like], profiles, "like", path)
+        if profile.text or profile.image:
+            _refuse(path, f"like alone in {profile.name}", "options beside it", "drop one of them")
+        if further := profiles[profile.like].like:
+            got = f"{profile.like}, which is like {further}"
+            _refuse(path, f"{profile.name} to be like a profile with options", got, "mend it")
+    return profiles
+
+
+def load_experiments(folder: Path = FOLDER) -> list[Experiment]:
+    """Every experiment, in the order of the files' numbers.
+
+    Raises:
+        UserError: a file that is not YAML, has unknown or missing keys, or gives two cells one
+            name.
+    """
+    profiles = load_profiles(folder)
+    paths = sorted(path for path in folder.glob("*.yaml") if _FILE.fullmatch(path.stem))
+    return [_load(path, profiles) for path in paths]
+
+
+def _load(path: Path, profiles: Mapping[str, Profile]) -> Experiment:
+    match = _FILE.fullmatch(path.stem)
+    assert match is not None
+    declared = _read(path)
+    _check_keys(declared, _KEYS, {"title", "question", "domains", "paper", "cells"}, path)
+    for figure in declared["paper"]:
+        known = {"what", "value", "source"}
+        _check_keys(figure, known, known, path)
+    domains = tuple(declared["domains"])
+    against = declared.get("against")
+    experiment = Experiment(
+        name=match.group(2),
+        number=int(match.group(1)),
+        title=declared["title"],
+        question=declared["question"],
+        domains=domains,
+        paper=declared["paper"],
+        entries=[_entry(cell, _CELL_KEYS, profiles, path) for cell in declared["cells"]],
+        base=_entry(declared.get("base", {}), _LAYERS, profiles, path),
+        analysis=declared.get("analysis"),
+        analysis_options=declared.get("analysis_options", {}),
+        against=against,
+        keep=tuple(declared.get("keep", ["*"])),
+        profiles=profiles,
+    )
+    for entry in experiment.entries:
+        _check_among(entry.domains or [], domains, "domains", path)
+        _check_among(entry.profiles or [], profiles, "profiles", path)
+    _check_among(domains, DOMAINS, "domains", path)
+    for profile in profiles:
+        names = [cell.cell for cell in experiment.cells(profile)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            _refuse(path, "cells of different names", f"{twice[0]} twice", "change its axes")
+        for cell in experiment.cells(profile):
+            if cell.compared_with is not None and cell.compared_with not in names:
+                got = f"against: {cell.against}, which is none of them"
+                _refuse(path, f"a cell of the {profile} profile to compare with", got, "mend it")
+    return experiment
+
+
+def _entry(declared: Any, keys: set[str], profiles: Mapping[str, Profile], path: Path) -> CellEntry:
+    _check_keys(declared, keys | set(profiles), set(), path)
+    by_profile = {name: declared[name] for name in profiles if name in declared}
+    for layers in by_profile.values():
+        _check_keys(layers, _LAYERS, set(), path)
+    own = {name: value for name, value in declared.items() if name not in by_profile}
+    return CellEntry(**own, by_profile=by_profile)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        _refuse(path, "a readable file", f"{error.strerror}", "check the path")
+    except yaml.YAMLError as error:
+        _refuse(path, "YAML", str(error), "mend it")
+    if not isinstance(read, dict):
+        _refuse(path, "a mapping", f"a {type(read).__name__}", "mend it")
+    return read
+
+
+def _check_keys(found: Any, known: set[str], needed: set[str], path: Path) -> None:
+    if not isinstance(found, dict):
+        _refuse(path, f"a mapping of {', '.join(sorted(known))}", f"{found!r}", "mend it")
+    unknown, missing = sorted(found.keys() - known), sorted(needed - found.keys())
+    if unknown:
+        got = f"the unknown {', '.join(map(repr, unknown))}"
+        _refuse(path, f"keys among {', '.join(sorted(known))}", got, "mend it")
+    if missing:
+        _refuse(path, f"the keys {', '.join(sorted(needed))}", f"no {missing[0]!r}", "add it")
+
+
+def _check_among(found: Iterable[str], known: Iterable[str], what: str, path: Path) -> None:
+    for name in found:
+        if name not in known:
+            _refuse(path, f"{what} among {', '.join(known)}", repr(name), "mend it")
+
+
+def _refuse(path: Path, expected: str, got: str, fix: str) -> NoReturn:
+    raise UserError(expected=f"{expected} in {path.name}", got=got, fix=fix)
