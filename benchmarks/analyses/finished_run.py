@@ -28,6 +28,7 @@ import image.prepare
 import text.config
 import text.model
 import text.prepare
+from benchmarks.analyses.next_scores import next_scores
 from common.command import Prepared
 from common.config import RunConfig
 from common.decode.generate import generate, once, to_stderr
@@ -37,7 +38,6 @@ from common.evaluate import token_metrics
 from common.measure.diversity import TrainingStatistics
 from common.measure.intervals import Interval
 from common.model.causal_lm import disable_dropout
-from common.next_scores import next_scores
 from common.record.run_folder import RunFolder
 from common.tools.device import pick_compute, pick_device
 from common.tools.options import read_config

@@ -3,6 +3,24 @@
 Features are the last token's state of prompt and continuation under a named model. All conditions
 have as many texts as there are truths, so their scores can be compared with each other; with other
 numbers of texts they cannot.
+
+What MAUVE is: how close generated sequences are to true ones as sets, from features of each.
+
+Pillutla et al. 2021 (arXiv 2102.01454, sections 2 and 3): features of both sets are quantised
+together, which gives two histograms P and Q; every mixture R = w P + (1 - w) Q is a point
+(exp(-c KL(Q | R)), exp(-c KL(P | R))); MAUVE is the area under the curve that these points and the
+corners (0, 1) and (1, 0) make, 1 for equal histograms and near 0 for disjoint ones.
+
+Choices, those of the paper and of the usual implementation: features scaled to length 1, principal
+components that hold 90 % of the variance, k-means with a tenth as many clusters as a set has
+members, c = 5, 25 mixtures. The score depends on the number of members, so compare only sets of one
+size, and on the k-means seed, so give several.
+
+Features (section 4 there): one vector per sequence, the state of its last token after the final
+norm. A causal model has seen the whole sequence there.
+
+Shapes: N members of each set, M = 2 N of both, F features, D components, K clusters, W mixtures;
+for the states P sequences of T tokens, B per batch, D hidden size.
 """
 
 from __future__ import annotations
@@ -12,14 +30,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, of_condition, read_options
 from common.domain import Metrics
 from common.errors import UserError
-from common.last_state import last_states
-from common.mauve import clusters_for, mauve
 from common.measure.intervals import point
+from common.model.causal_lm import context_length
+from common.model.head import decoder_of, eval_mode
+from common.tools.kmeans import kmeans, nearest
 from common.tools.options import require
 
 LEAST_TEXTS = 4
@@ -108,3 +129,95 @@ class AgainstTruth:
             f"{name}[{self._name}]": point(float(function(scores)), self.count)
             for name, function in of.items()
         }
+
+
+EXPLAINED_VARIANCE = 0.9
+MEMBERS_PER_CLUSTER = 10
+SCALING = 5.0
+MIXTURES = 25
+KMEANS_STEPS, KMEANS_STARTS = 500, 5
+
+
+def mauve(true_NF: Tensor, generated_NF: Tensor, *, seeds: Sequence[int]) -> list[float]:
+    """MAUVE of two sets of features, in (0, 1], for each seed of k-means.
+
+    Args:
+        true_NF, generated_NF: as many of each, at least 4.
+        seeds: of k-means.
+    """
+    members = len(true_NF)
+    assert true_NF.shape == generated_NF.shape, (true_NF.shape, generated_NF.shape)
+    assert members >= 4, members
+    points_MD = principal_components(torch.cat([true_NF, generated_NF]).double().cpu())
+    clusters = clusters_for(members)
+    areas = []
+    for seed in seeds:
+        ids_M = quantised(points_MD, clusters, seed=seed)
+        shares = [
+            torch.bincount(ids_N, minlength=clusters).numpy() / members
+            for ids_N in (ids_M[:members], ids_M[members:])
+        ]
+        areas.append(divergence_area(*shares))
+    return areas
+
+
+def quantised(points_MD: Tensor, clusters: int, *, seed: int) -> Tensor:
+    """(M,) cluster of each point, from the tightest of several starts of k-means."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(KMEANS_STARTS):
+        centres_KD = kmeans(points_MD, clusters, steps=KMEANS_STEPS, generator=generator)
+        ids_M = nearest(points_MD, centres_KD)
+        found.append((float((points_MD - centres_KD[ids_M]).square().sum()), ids_M))
+    return min(found, key=lambda one: one[0])[1]
+
+
+def clusters_for(members: int) -> int:
+    """K for sets of so many members."""
+    return max(2, members // MEMBERS_PER_CLUSTER)
+
+
+def principal_components(features_MF: Tensor) -> Tensor:
+    """(M, D) features of length 1 along the fewest directions that hold 90 % of their variance."""
+    unit_MF = torch.nn.functional.normalize(features_MF, dim=1)
+    centred_MF = unit_MF - unit_MF.mean(dim=0)
+    _, singular_D, directions_DF = torch.linalg.svd(centred_MF, full_matrices=False)
+    held_D = singular_D.square().cumsum(0)
+    kept = int((held_D < EXPLAINED_VARIANCE * held_D[-1]).sum()) + 1
+    return centred_MF @ directions_DF[:kept].T
+
+
+def divergence_area(true_K: np.ndarray, generated_K: np.ndarray) -> float:
+    """Area under the divergence curve of two histograms."""
+    weights_W1 = np.linspace(0.0, 1.0, MIXTURES + 2)[1:-1, None]
+    mixed_WK = weights_W1 * true_K + (1 - weights_W1) * generated_K
+    across_W, up_W = (
+        np.exp(-SCALING * _divergence(one_K, mixed_WK)) for one_K in (generated_K, true_K)
+    )
+    # A larger weight of the true set moves to the left and up; the corners close the curve.
+    across = np.concatenate([[1.0], across_W, [0.0]])[::-1]
+    up = np.concatenate([[0.0], up_W, [1.0]])[::-1]
+    return float((np.diff(across) * (up[1:] + up[:-1]) / 2).sum())
+
+
+def _divergence(one_K: np.ndarray, mixed_WK: np.ndarray) -> np.ndarray:
+    """(W,) KL divergence in nats of a histogram from each mixture; 0 log 0 is 0."""
+    there_K = one_K > 0
+    part_WK = np.log(one_K[there_K] / mixed_WK[:, there_K])
+    return (part_WK * one_K[there_K]).sum(axis=1)
+
+
+@torch.no_grad()
+def last_states(model: Any, ids_PT: Tensor, *, batch_size: int) -> Tensor:
+    """(P, D) float32 states on the CPU.
+
+    A model with fewer than T positions (an ImageGPT, whose last code predicts nothing and has no
+    place) is given as many tokens as it takes.
+    """
+    ids_PT = ids_PT[:, : context_length(model)]
+    states = []
+    with eval_mode(model):
+        for ids_BT in ids_PT.split(batch_size):
+            output = decoder_of(model)(input_ids=ids_BT.to(model.device), use_cache=False)
+            states.append(output.last_hidden_state[:, -1].float().cpu())
+    return torch.cat(states)

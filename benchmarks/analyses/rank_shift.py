@@ -3,27 +3,35 @@
 Three paths: along what the hyperfitted model writes greedily, along the true continuations
 (teacher-forced), and along what the original writes greedily, where its own choice is rank 0 by
 definition and the hyperfitted model is asked whether it would have chosen the same.
+
+Where the tokens that a hyperfitted model chooses stood in the original's order.
+
+P2 (section 3): the share of greedy decisions that are not the original's top-1, and the original
+rank of the chosen token. Ranks start at 0, which is the greedy choice; "rank above 10" in the
+paper's count, which starts at 1, is a rank of 10 or more here.
+
+Shapes: N sequences with L decisions in each, V vocabulary, B per batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from benchmarks.analyses.agreement import top1_tokens
 from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, NoOptions, read_options
-from common.agreement import top1_tokens
-from common.measure.intervals import bootstrap_mean
-from common.rank_shift import FAR_RANK, ranks_of
-from common.rank_shift import rank_shift as summary
+from common.measure.intervals import Interval, bootstrap_mean, point
 
 
 def rank_shift(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any]) -> Measured:
     """Original ranks of the hyperfitted model's choices.
 
-    Metrics: "hyperfitted-path/..." and "true-path/..." of `common.rank_shift.rank_shift`, and
+    Metrics: "hyperfitted-path/..." and "true-path/..." of `shift_shares`, and
     "original-path/shifted_share". Series "by_position": the shares of each path and the median rank
     at each new token.
     """
@@ -46,7 +54,7 @@ def rank_shift(run: FinishedRun, other: FinishedRun | None, options: dict[str, A
     metrics = {
         f"{path}/{name}": value
         for path, ranks_PM in paths.items()
-        for name, value in summary(ranks_PM).items()
+        for name, value in shift_shares(ranks_PM).items()
     }
     metrics["original-path/shifted_share"] = bootstrap_mean(differs_PM.mean(axis=1))
     columns = {"original_path_shifted_share": differs_PM.mean(axis=0)}
@@ -62,3 +70,47 @@ def rank_shift(run: FinishedRun, other: FinishedRun | None, options: dict[str, A
         for position in range(differs_PM.shape[1])
     ]
     return Measured(metrics=metrics, series={"by_position": by_position})
+
+
+FAR_RANK = 10
+
+
+def ranks(scores_BLV: Tensor, ids_BL: Tensor) -> Tensor:
+    """(B, L) int64: how many tokens come before the given ones.
+
+    Equal scores are ordered by id, as `argmax` does, so that rank 0 is the greedy choice.
+    """
+    chosen_BL1 = scores_BLV.gather(-1, ids_BL[..., None])
+    order_V = torch.arange(scores_BLV.shape[-1], device=scores_BLV.device)
+    tied_before_BLV = (scores_BLV == chosen_BL1) & (order_V < ids_BL[..., None])
+    return ((scores_BLV > chosen_BL1) | tied_before_BLV).sum(dim=-1)
+
+
+def ranks_of(chosen_NL: np.ndarray, scores: Iterable[tuple[slice, Tensor]]) -> np.ndarray:
+    """(N, L) ranks of chosen tokens in the order that scores give.
+
+    Args:
+        chosen_NL: what was decided at each position.
+        scores: of the model whose order counts, given the same prefixes, from
+            `benchmarks.analyses.next_scores`.
+    """
+    found = []
+    for rows, scores_BLV in scores:
+        chosen_BL = torch.from_numpy(chosen_NL[rows]).to(scores_BLV.device)
+        found.append(ranks(scores_BLV, chosen_BL).cpu().numpy())
+    return np.concatenate(found)
+
+
+def shift_shares(ranks_NL: np.ndarray) -> dict[str, Interval]:
+    """Summary of the ranks, with intervals over sequences.
+
+    Returns:
+        `shifted_share` (rank above 0), `far_share` (rank of 10 or more), `rank_mean`, and
+        `rank_median` over all decisions, without an interval.
+    """
+    return {
+        "shifted_share": bootstrap_mean((ranks_NL > 0).mean(axis=1)),
+        "far_share": bootstrap_mean((ranks_NL >= FAR_RANK).mean(axis=1)),
+        "rank_mean": bootstrap_mean(ranks_NL.mean(axis=1)),
+        "rank_median": point(float(np.median(ranks_NL)), len(ranks_NL)),
+    }

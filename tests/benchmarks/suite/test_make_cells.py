@@ -384,7 +384,7 @@ def test_an_analysis_gets_the_runs_opened_once(
             return f"run {path.name}"
 
     for name, content in (
-        ("finished", {"FinishedRun": FinishedRun}),
+        ("analyses.finished_run", {"FinishedRun": FinishedRun}),
         ("analyses", {"ANALYSES": {"echo": lambda *given: given}}),
     ):
         module = ModuleType(f"benchmarks.{name}")

@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from common.agreement import (
+from benchmarks.analyses.agreement import (
     equal_share,
     largest_difference,
     tokens_until_difference,
     top1_tokens,
 )
-from common.next_scores import next_scores
+from benchmarks.analyses.next_scores import next_scores
 
 
 def test_shares_and_first_differences_by_hand() -> None:

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import brentq
 from torch.distributions import Categorical
 
-from common.entropy_matching import entropy_at, match_entropy
+from benchmarks.analyses.entropy_matching import entropy_at, match_entropy
 from common.errors import UserError
 
 VOCAB, FIRST = 17, 2

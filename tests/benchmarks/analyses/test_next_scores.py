@@ -7,8 +7,8 @@ import torch
 from transformers import Gemma2Config, GPT2Config, LogitsProcessor
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from common import next_scores as module
-from common.next_scores import KeptScores, next_scores
+from benchmarks.analyses import next_scores as module
+from benchmarks.analyses.next_scores import KeptScores, next_scores
 
 VOCAB, FIRST = 23, 3
 

@@ -11,8 +11,7 @@ import torch
 from transformers import GPT2Config, LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from common import geometry
-from common.geometry import compare_layers, layer_states
+from benchmarks.analyses.geometry import _distances, _Moments, compare_layers, layer_states
 from common.model.tune import decoder_blocks
 
 VOCAB, LAYERS, FIRST = 29, 3, 3
@@ -70,7 +69,9 @@ def test_states_against_those_of_the_library(name: str) -> None:
 def test_distances_and_dimensions_against_numpy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     models = pair(name)
     # Two sequences at a time.
-    monkeypatch.setattr(geometry, "STATE_BYTES", 2 * 4 * 12 * (LAYERS + 1) * 2 * 10)
+    monkeypatch.setitem(
+        compare_layers.__globals__, "STATE_BYTES", 2 * 4 * 12 * (LAYERS + 1) * 2 * 10
+    )
     got = compare_layers(*models, IDS, first=FIRST)
     assert [layer.name for layer in got] == [
         *(f"block {n}" for n in range(1, LAYERS + 1)),
@@ -103,7 +104,7 @@ def test_leaving_a_sequence_out_against_leaving_it_out() -> None:
     # Far from the origin, as hidden states with a few huge coordinates are.
     states = torch.randn(6, 5, 8, generator=generator) * torch.linspace(3, 0.1, 8)
     states += 100 * torch.randn(8, generator=generator)
-    moments = geometry._Moments()
+    moments = _Moments()
     for batch in states.split(4):
         moments.add(batch)
     scatter = moments.scatter()
@@ -128,10 +129,10 @@ def test_states_are_left_as_they_are(dtype: torch.dtype) -> None:
     """Those of a float64 model too, which are summed without a copy."""
     states_BLD = torch.randn(3, 4, 6, dtype=dtype)
     before_BLD = states_BLD.clone()
-    moments = geometry._Moments()
+    moments = _Moments()
     moments.add(states_BLD)
     moments.scatter().leave_out_each(states_BLD)
-    geometry._distances(states_BLD, states_BLD + 1)
+    _distances(states_BLD, states_BLD + 1)
     torch.testing.assert_close(states_BLD, before_BLD, rtol=0, atol=0)
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.analyses.next_scores import next_scores
+from benchmarks.analyses.rank_shift import ranks, ranks_of, shift_shares
 from common.measure.probe import probe_sequences
-from common.next_scores import next_scores
-from common.rank_shift import rank_shift, ranks, ranks_of
 
 VOCAB = 31
 
@@ -45,7 +45,7 @@ def test_ranks_of_the_truth_are_those_of_the_probe() -> None:
 
 
 def test_summary_by_hand() -> None:
-    summary = rank_shift(np.array([[0, 1, 9, 10], [0, 0, 0, 40]]))
+    summary = shift_shares(np.array([[0, 1, 9, 10], [0, 0, 0, 40]]))
     assert summary["shifted_share"].mean == pytest.approx(4 / 8)
     assert summary["far_share"].mean == pytest.approx(2 / 8)  # the eleventh choice and later
     assert summary["rank_mean"].mean == pytest.approx(60 / 8)

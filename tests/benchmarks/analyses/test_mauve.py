@@ -10,8 +10,13 @@ from scipy.stats import entropy
 from transformers import GPT2Config, LlamaConfig
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from common.last_state import last_states
-from common.mauve import clusters_for, divergence_area, mauve, principal_components
+from benchmarks.analyses.mauve import (
+    clusters_for,
+    divergence_area,
+    last_states,
+    mauve,
+    principal_components,
+)
 
 
 def features(shift: float, *, seed: int, members: int = 60) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from scipy.stats import rankdata
 from transformers import LogitsProcessor
 
-from common.static_injection import StaticInjection, static_offset, tokens_to_inject
+from benchmarks.analyses.static_injection import StaticInjection, static_offset, tokens_to_inject
 
 VOCAB, FIRST = 24, 2
 IDS = torch.randint(VOCAB, (4, 9), generator=torch.Generator().manual_seed(1))
