@@ -6,11 +6,13 @@ our own bugs, which are `assert` failures or any other exception.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_NO_READER = 141
 
 
 class UserError(ValueError):
@@ -31,13 +33,20 @@ class UserError(ValueError):
 def run_cli(main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
     """Call `main(argv)` and turn a `UserError` into one line on stderr and exit code 2.
 
-    Ctrl-C gives 130, the shell convention, after `main` has had its chance to save.
+    Ctrl-C gives 130, the shell convention, after `main` has had its chance to save. A reader of our
+    output that has enough, such as `head`, ends the command without a word, with 141.
     """
     try:
-        return main(sys.argv[1:] if argv is None else argv)
+        code = main(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # What is still to be written goes nowhere, or Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NO_READER

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
-from common.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, run_cli
+from common.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_NO_READER,
+    EXIT_USER_ERROR,
+    UserError,
+    run_cli,
+)
 
 
 def test_one_line_that_says_what_to_do() -> None:
@@ -41,3 +51,24 @@ def test_arguments_default_to_the_command_line(monkeypatch: pytest.MonkeyPatch) 
     seen: list[list[str]] = []
     assert run_cli(lambda argv: seen.append(argv) or 0) == 0
     assert seen == [["--x"]]
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_reader_that_has_enough_is_no_error(lines: int) -> None:
+    code = f"""
+import sys
+from common.errors import run_cli
+sys.exit(run_cli(lambda _: [print("line") for _ in range({lines})] and 0, []))
+"""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (EXIT_NO_READER, "")
