@@ -77,7 +77,7 @@ def images() -> Iterator[None]:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image.tokenizer_run, "load_images", load)
+        patch.setattr(image.tokenizer.run, "load_images", load)
         patch.setattr("image.inputs.check_folder", lambda _: None)
         yield
 
@@ -131,7 +131,7 @@ def test_resume_gives_the_same_files(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = finished.out
-    train = image.tokenizer_run.TokenizerTraining._train_one_update
+    train = image.tokenizer.run.TokenizerTraining._train_one_update
 
     def interrupted(loop: Any, **options: Any) -> Any:
         if loop.update == 7:
@@ -141,7 +141,7 @@ def test_resume_gives_the_same_files(
     out = tmp_path / "run"
     argv = ["--out", str(out), *SMALL]
     with monkeypatch.context() as patch:
-        patch.setattr(image.tokenizer_run.TokenizerTraining, "_train_one_update", interrupted)
+        patch.setattr(image.tokenizer.run.TokenizerTraining, "_train_one_update", interrupted)
         assert run_cli(main, argv) == 130
     assert not (out / "tokenize.json").exists()
     assert main([*argv, "--resume"]) == 0
@@ -173,7 +173,7 @@ def test_interrupt_saves_at_the_next_log_line(
         def __exit__(self, *_details: object) -> None:
             return None
 
-    train = image.tokenizer_run.TokenizerTraining._train_one_update
+    train = image.tokenizer.run.TokenizerTraining._train_one_update
 
     def ask(loop: Any, **options: Any) -> Any:
         asked.requested = loop.update == 6
@@ -217,7 +217,7 @@ def test_the_default_is_valid_and_small() -> None:
     config = TokenizeConfig()
     check_ranges(config)
     with torch.device("meta"):
-        shape = image.tokenizer_run.fresh_model(config)
+        shape = image.tokenizer.run.fresh_model(config)
     tokenizer = VQTokenizer(shape)
     assert (tokenizer.grid, tokenizer.vocab_size, tokenizer.image_size) == (8, 512, 32)
     assert sum(weight.numel() for weight in shape.parameters()) * 4 < 6e6

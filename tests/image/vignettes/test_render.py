@@ -77,7 +77,7 @@ def test_things_are_counted_as_they_are_drawn(monkeypatch: pytest.MonkeyPatch) -
     drawn: Counter[str] = Counter()
 
     def counted(thing: str) -> Any:
-        draw = getattr(image.scenes, f"draw_{thing}")
+        draw = getattr(image.vignettes.scenes, f"draw_{thing}")
 
         def also_count(*args: Any) -> None:
             drawn[f"{thing}s"] += 1
