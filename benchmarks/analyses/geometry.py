@@ -102,6 +102,8 @@ def layer_states(model: Any, ids_BT: Tensor, first: int) -> list[Tensor]:
     _, blocks = decoder_blocks(model)
     states: list[Tensor] = []
     with _outputs_of(blocks, states):
+        # Position p predicts token p + 1. So the last token is not fed, and the first state that
+        # counts is at position `first` - 1.
         normed_BPD = decoder_of(model)(input_ids=ids_BT[:, :-1], use_cache=False)
     states.append(normed_BPD.last_hidden_state)
     assert len(states) == len(blocks) + 1, (len(states), len(blocks))
@@ -123,6 +125,8 @@ def compare_layers(
     layers = len(decoder_blocks(original)[1]) + 1
     distances: list[list[Tensor]] = [[] for _ in range(layers)]
     moments = [[_Moments() for _ in range(layers)] for _ in models]
+    # The PR without a sequence needs the mean of all states, which only a full pass gives. So the
+    # states are computed twice: kept, they would take memory in proportion to N.
     for before, after in _walk(models, ids_NT, first):
         for layer, (before_BLD, after_BLD) in enumerate(zip(before, after, strict=True)):
             distances[layer].append(_distances(before_BLD, after_BLD))
@@ -148,6 +152,7 @@ def compare_layers(
 def _walk(models: tuple[Any, Any], ids_NT: Tensor, first: int) -> Iterator[list[list[Tensor]]]:
     """Per batch and model, the states of all layers."""
     config = models[0].config.get_text_config(decoder=True)
+    # Bytes of one token: D float32 values per block and after the norm, for both models.
     per_token = 4 * config.hidden_size * (config.num_hidden_layers + 1) * len(models)
     batch = max(1, STATE_BYTES // (per_token * ids_NT.shape[1]))
     with eval_mode(models[0]), eval_mode(models[1]):
@@ -160,6 +165,7 @@ def _outputs_of(blocks: Any, states: list[Tensor]) -> Iterator[None]:
     """While inside, each block appends its output."""
 
     def keep(_block: object, _args: object, output: Any) -> None:
+        # Depending on the architecture a block returns its states alone or first in a tuple.
         states.append(output[0] if isinstance(output, tuple) else output)
 
     handles = [block.register_forward_hook(keep) for block in blocks]
@@ -172,6 +178,7 @@ def _outputs_of(blocks: Any, states: list[Tensor]) -> Iterator[None]:
 
 def _distances(before_BLD: Tensor, after_BLD: Tensor) -> Tensor:
     """(B, 3) means over the tokens of a sequence: cosine, L2, L2 over the original's norm."""
+    # Float64, since float32 has only seven digits for a cosine close to 1.
     before_BLD, after_BLD = before_BLD.double(), after_BLD.double()
     moved_BL = (after_BLD - before_BLD).norm(dim=-1)
     columns = (
@@ -179,6 +186,7 @@ def _distances(before_BLD: Tensor, after_BLD: Tensor) -> Tensor:
         moved_BL,
         moved_BL / before_BLD.norm(dim=-1),
     )
+    # All sequences have L tokens, so the mean of these means is the mean over all tokens.
     return torch.stack([column_BL.mean(dim=1) for column_BL in columns], dim=1).cpu()
 
 
@@ -198,9 +206,12 @@ class _Moments:
         states_XD = states_XD - self.origin_D  # `double` copies nothing where they are float64
         self.count += len(states_XD)
         self.sum_D += states_XD.sum(dim=0)
+        # X^T X, the sum of the outer products x x^T.
         self.product_DD.addmm_(states_XD.T, states_XD)
 
     def scatter(self) -> _Scatter:
+        # sum (x - mean)(x - mean)^T = sum x x^T - s s^T / n, with s = sum x. All x are relative to
+        # `origin_D`, which shifts the mean and leaves the scatter as it is.
         scatter_DD = self.product_DD - self.sum_D.outer(self.sum_D) / self.count
         return _Scatter(self.origin_D + self.sum_D / self.count, scatter_DD, self.count)
 
@@ -221,17 +232,30 @@ class _Scatter:
 
     @property
     def dimension(self) -> float:
+        # PR = (tr C)^2 / |C|^2 with the covariance C = S / n and the Frobenius norm; n cancels.
         return float(self.trace.square() / self.square)
 
     def leave_out_each(self, states_BLD: Tensor) -> None:
         """Add the PR without each of these sequences."""
+        # Sequence i has centred states X, (L, D), with sum m and scatter S_i = X^T X. Without it
+        # n' = n - L states remain. All centred states sum to 0, so these sum to -m, and around
+        # their own mean their scatter is S' = S - S_i - m m^T / n'. PR needs
+        #   tr S'  = tr S - |X|^2 - |m|^2 / n'
+        #   |S'|^2 = |S|^2 + |S_i|^2 + |m|^4 / n'^2
+        #            + 2 <S_i, m m^T> / n' - 2 <S, m m^T> / n' - 2 <S, S_i>
+        # with <A, B> = tr(A B). No D x D matrix is built per sequence.
         x_BLD = states_BLD.double() - self.mean_D
         rest = self.count - x_BLD.shape[1]
         sum_BD = x_BLD.sum(dim=1)
+        # |m|^2
         length_B = sum_BD.square().sum(dim=1)
+        # <S, S_i> = sum over tokens of x^T S x
         shared_B = torch.linalg.vecdot(x_BLD @ self.scatter_DD, x_BLD).sum(dim=1)
+        # |S_i|^2 = |X X^T|^2, by the L x L Gram matrix of the tokens
         own_B = (x_BLD @ x_BLD.mT).square().sum(dim=(1, 2))
+        # <S, m m^T> = m^T S m
         across_B = torch.linalg.vecdot(sum_BD @ self.scatter_DD, sum_BD)
+        # <S_i, m m^T> = sum over tokens of (x^T m)^2
         within_B = torch.einsum("bld,bd->bl", x_BLD, sum_BD).square().sum(dim=1)
         trace_B = self.trace - x_BLD.square().sum(dim=(1, 2)) - length_B / rest
         square_B = self.square + own_B + (length_B / rest).square()
@@ -243,6 +267,7 @@ class _Scatter:
 
         PR + (N - 1) (mean of PR without one - PR without i): the jackknife's linearisation.
         """
+        # (N,) PR without sequence i. Where that is below the mean, the sequence raises PR.
         left_N = torch.cat(self.left_out).numpy()
         return self.dimension + (len(left_N) - 1) * (left_N.mean() - left_N)
 

@@ -148,11 +148,13 @@ def mauve(true_NF: Tensor, generated_NF: Tensor, *, seeds: Sequence[int]) -> lis
     members = len(true_NF)
     assert true_NF.shape == generated_NF.shape, (true_NF.shape, generated_NF.shape)
     assert members >= 4, members
+    # (2 N, D): the two sets share one space and one clustering, so that histograms compare.
     points_MD = principal_components(torch.cat([true_NF, generated_NF]).double().cpu())
     clusters = clusters_for(members)
     areas = []
     for seed in seeds:
         ids_M = quantised(points_MD, clusters, seed=seed)
+        # Two histograms, (K,) each: the share of a set's members in each cluster.
         shares = [
             torch.bincount(ids_N, minlength=clusters).numpy() / members
             for ids_N in (ids_M[:members], ids_M[members:])
@@ -179,16 +181,21 @@ def clusters_for(members: int) -> int:
 
 def principal_components(features_MF: Tensor) -> Tensor:
     """(M, D) features of length 1 along the fewest directions that hold 90 % of their variance."""
+    # Length 1, so that clusters reflect directions and not norms.
     unit_MF = torch.nn.functional.normalize(features_MF, dim=1)
     centred_MF = unit_MF - unit_MF.mean(dim=0)
+    # The right singular vectors of the centred features are their principal directions, and the
+    # squared singular values are proportional to the variance along them.
     _, singular_D, directions_DF = torch.linalg.svd(centred_MF, full_matrices=False)
     held_D = singular_D.square().cumsum(0)
+    # How many stay below the share, plus the one that passes it.
     kept = int((held_D < EXPLAINED_VARIANCE * held_D[-1]).sum()) + 1
     return centred_MF @ directions_DF[:kept].T
 
 
 def divergence_area(true_K: np.ndarray, generated_K: np.ndarray) -> float:
     """Area under the divergence curve of two histograms."""
+    # Without the ends 0 and 1, where one divergence may be infinite: the corners stand for them.
     weights_W1 = np.linspace(0.0, 1.0, MIXTURES + 2)[1:-1, None]
     mixed_WK = weights_W1 * true_K + (1 - weights_W1) * generated_K
     across_W, up_W = (
@@ -197,11 +204,13 @@ def divergence_area(true_K: np.ndarray, generated_K: np.ndarray) -> float:
     # A larger weight of the true set moves to the left and up; the corners close the curve.
     across = np.concatenate([[1.0], across_W, [0.0]])[::-1]
     up = np.concatenate([[0.0], up_W, [1.0]])[::-1]
+    # Trapezoids; `across` ascends after the reversal.
     return float((np.diff(across) * (up[1:] + up[:-1]) / 2).sum())
 
 
 def _divergence(one_K: np.ndarray, mixed_WK: np.ndarray) -> np.ndarray:
     """(W,) KL divergence in nats of a histogram from each mixture; 0 log 0 is 0."""
+    # (W, bins with members): a mixture is positive wherever the histogram is.
     there_K = one_K > 0
     part_WK = np.log(one_K[there_K] / mixed_WK[:, there_K])
     return (part_WK * one_K[there_K]).sum(axis=1)

@@ -46,6 +46,8 @@ def next_scores(
     with eval_mode(model):
         for rows in _batches(model, ids_NT):
             ids_BT = ids_NT[rows].to(model.device)
+            # Position p scores token p + 1. So the last token is not fed, and scores begin at
+            # position `first` - 1.
             output = model(input_ids=ids_BT[:, :-1], use_cache=False)
             scores_BLV = output.logits[:, first - 1 :].float()
             yield rows, _processed(scores_BLV, ids_BT, first, processors)
@@ -63,6 +65,8 @@ class KeptScores:
     ) -> None:
         assert 1 <= first < ids_NT.shape[1], (first, ids_NT.shape)
         self.ids_NT, self.first, self.processors = ids_NT.to(model.device), first, processors
+        # Compares hidden states times output embedding with the model's logits on one sequence;
+        # a notice says that they differ.
         head = attach_head(model, self.ids_NT[:1])
         # Without a projection the states are the logits.
         self.projection = None if head.notice else model.get_output_embeddings()
@@ -75,6 +79,7 @@ class KeptScores:
     @torch.no_grad()
     def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
         for rows, states_BLD in self.states:
+            # A copy, as the caller may change the scores in place and these states serve again.
             output_BLV = (
                 states_BLD.clone() if self.projection is None else self.projection(states_BLD)
             )
@@ -87,6 +92,7 @@ class KeptScores:
 def _batches(model: Any, ids_NT: Tensor) -> Iterator[slice]:
     """Rows whose scores fit the budget."""
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
+    # float32 scores of T - 1 positions per sequence.
     batch = max(1, SCORE_BYTES // (4 * vocabulary * (ids_NT.shape[1] - 1)))
     for start in range(0, len(ids_NT), batch):
         yield slice(start, min(start + batch, len(ids_NT)))
@@ -96,6 +102,8 @@ def _processed(
     scores_BLV: Tensor, ids_BT: Tensor, first: int, processors: Sequence[LogitsProcessor]
 ) -> Tensor:
     """The scores after all processors, in place."""
+    # A processor is made for decoding: it takes (B, V) scores of one next token and all ids before
+    # it. So it is called once per column, with what a decoder would have had there.
     for process in processors:
         for column in range(scores_BLV.shape[1]):
             seen_BL: Any = ids_BT[:, : first + column]

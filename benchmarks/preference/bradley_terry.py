@@ -74,6 +74,7 @@ def bradley_terry(
     items = len(wins_IKK)
     log_K = log_strengths(wins_IKK.sum(axis=0)[None], anchor)[0]
     weights_RI = np.random.default_rng(seed).multinomial(items, [1 / items] * items, size=resamples)
+    # (R, K, K) wins: each resample weighs an item by how often it was drawn.
     replicates_RK = log_strengths(np.tensordot(weights_RI, wins_IKK, axes=1), anchor)
     strengths = []
     for contender, log, replicates_R in zip(contenders, log_K, replicates_RK.T, strict=True):
@@ -88,6 +89,7 @@ def bradley_terry(
                 preferred_to_anchor=None if np.isnan(log) else float(1 / (1 + np.exp(-log))),
             )
         )
+    # Descending; -inf comes after every finite strength, and NaN, which has no place, last.
     order = np.argsort(-np.nan_to_num(log_K, nan=-np.inf, neginf=-1e300), kind="stable")
     return [strengths[index] for index in order]
 
@@ -105,6 +107,9 @@ def log_strengths(wins_RKK: np.ndarray, anchor: int) -> np.ndarray:
         (R, K); inf or -inf for those who are above or below the anchor without limit, NaN for those
         who cannot be compared with it.
     """
+    # (R, K, K) paths along wins. The contenders that the anchor reaches have a finite strength or
+    # lie below it, those that reach the anchor have a finite one or lie above. The likelihood has a
+    # finite maximum only among those with both, so the fit keeps the games between them alone.
     reached_RKK = _reachable(wins_RKK > 0)
     below_RK, above_RK = reached_RKK[:, anchor], reached_RKK[:, :, anchor]
     fitted_RK = below_RK & above_RK
@@ -114,19 +119,23 @@ def log_strengths(wins_RKK: np.ndarray, anchor: int) -> np.ndarray:
     strength_RK = np.ones_like(won_RK)
     # Contenders that are not fitted, and an anchor that is alone, keep a strength of 1.
     moving_RK = won_RK > 0
+    # The data sets that have not converged; only these take part in the next step.
     left = np.flatnonzero(moving_RK.any(axis=1))
     for _ in range(_MAX_STEPS):
         if not left.size:
             break
         old_RK = strength_RK[left]
+        # (left, K) sum over j of n_ij / (p_i + p_j).
         rates_RK = (games_RKK[left] / (old_RK[:, :, None] + old_RK[:, None, :])).sum(axis=2)
         moving = moving_RK[left]
         new_RK = np.where(moving, won_RK[left] / np.where(moving, rates_RK, 1), 1)
+        # The likelihood depends on ratios of strengths alone, so each step sets the anchor's to 1.
         new_RK = np.where(moving, new_RK / new_RK[:, anchor, None], 1)
         strength_RK[left] = new_RK
         left = left[np.abs(np.log(new_RK / old_RK)).max(axis=1) > _TOLERANCE]
     assert not left.size, "Bradley-Terry did not converge"
     log_RK = np.log(strength_RK)
+    # One direction without the other: never lost, or never won, directly or through others.
     log_RK[above_RK & ~below_RK] = np.inf
     log_RK[below_RK & ~above_RK] = -np.inf
     log_RK[~above_RK & ~below_RK] = np.nan
@@ -146,6 +155,8 @@ def remarks(strengths: Sequence[Strength], anchor: str) -> list[str]:
 def _reachable(edges_RKK: np.ndarray) -> np.ndarray:
     """(R, K, K) whether j can be reached from i in any number of steps, none included."""
     reached = edges_RKK | np.eye(edges_RKK.shape[-1], dtype=bool)
+    # Squaring doubles the number of steps, and no path needs more than K - 1. In float32, because
+    # numpy multiplies Booleans without BLAS; the counts, at most K, are exact.
     for _ in range(edges_RKK.shape[-1].bit_length()):
         reached = np.matmul(reached.astype(np.float32), reached.astype(np.float32)) > 0
     return reached
@@ -154,6 +165,7 @@ def _reachable(edges_RKK: np.ndarray) -> np.ndarray:
 def _interval(replicates_R: np.ndarray, level: float) -> tuple[float | None, float | None]:
     """Percentiles without interpolation, since there may be infinities; None for these."""
     ordered = np.sort(replicates_R[~np.isnan(replicates_R)])
+    # Interpolating between a number and infinity has no meaning, so the ranks round outwards.
     tail = (1 - level) / 2 * (len(ordered) - 1)
     low, high = ordered[int(np.floor(tail))], ordered[int(np.ceil(len(ordered) - 1 - tail))]
     return float(low) if np.isfinite(low) else None, float(high) if np.isfinite(high) else None

@@ -108,9 +108,12 @@ class CitationBlocker(LogitsProcessor):
             self._table = self._table.to(scores.device)
         table = self._table
         recent_BW = input_ids[:, -self.match :]
+        # (B,) hashes; int64 wraps around here as in the table. `searchsorted` gives the place where
+        # a hash would stand, and comparing the tokens decides whether it does.
         hash_B = (recent_BW * table.weights_W).sum(dim=1)
         at_B = torch.searchsorted(table.hashes_G, hash_B).clamp_(max=table.hashes_G.numel() - 1)
         hit_B = (table.grams_GW[at_B] == recent_BW).all(dim=1)
+        # 0 followers for a row without a match, so that it blocks nothing.
         count_B = table.count_G[at_B] * hit_B
         # Rows have different numbers of followers. All get K slots, and a slot that a row does not
         # use takes the minimum with +inf: no size depends on the data, so nothing synchronises.
@@ -120,11 +123,13 @@ class CitationBlocker(LogitsProcessor):
         used_BK = table.steps_K < count_B[:, None]
         ceiling_BK = torch.where(used_BK, -torch.inf, torch.inf).to(scores.dtype)
         blocked = scores.scatter_reduce(1, table.followers_E[slot_BK], ceiling_BK, "amin")
+        # A row in which everything is -inf has no token left; it keeps the scores it came with.
         return blocked.where(~blocked.isneginf().all(dim=1, keepdim=True), scores)
 
 
 def _build(sequences: Sequence[np.ndarray], match: int, word_start_V: np.ndarray | None) -> _Table:
     flat = flatten(sequences)
+    # Where a W-gram begins, and which of these have a token after them in the same sequence.
     starts_M = np.flatnonzero(flat.left_N >= match)
     followed_M = flat.left_N[starts_M] > match
     if not followed_M.any():
@@ -137,13 +142,17 @@ def _build(sequences: Sequence[np.ndarray], match: int, word_start_V: np.ndarray
     starts_M = starts_M[followed_M]
     gram_M = index_ngrams(sequences, match)[1][-1].ids_M[followed_M]
     follower_M = flat.tokens_N[starts_M + match]
+    # Distinct W-grams, the first place of each, and (M,) which one stands at a place.
     gram_G, at_G, gram_M = np.unique(gram_M, return_index=True, return_inverse=True)
     grams_GW = flat.tokens_N[starts_M[at_G, None] + np.arange(match)]
     blocked_M = np.ones(gram_M.size, bool) if word_start_V is None else word_start_V[follower_M]
     base = int(follower_M.max()) + 1
+    # Distinct (W-gram, follower) pairs, each in one int64, ascending: so the followers of a W-gram
+    # lie next to each other, and `first_G` and `count_G` find them.
     gram_E, followers_E = np.divmod(np.unique((gram_M * base + follower_M)[blocked_M]), base)
     count_G = np.bincount(gram_E, minlength=gram_G.size)
     weights_W, hashes_G = _distinct_hashes(grams_GW)
+    # `searchsorted` needs ascending hashes; `followers_E` keeps its own order.
     order = np.argsort(hashes_G)
     return _Table(
         weights_W=torch.from_numpy(weights_W),

@@ -28,14 +28,18 @@ class GrowingLayer(DynamicLayer):
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
         """Append (B, H, new, D) states; gives all (B, H, L, D) so far, as views."""
+        # Heads, depth and dtype are known only from the first states.
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys_BHTD = _room(key_states, self.capacity)
             self.values_BHTD = _room(value_states, self.capacity)
         start, self.filled = self.filled, self.filled + key_states.shape[-2]
         assert self.filled <= self.capacity, f"{self.filled} positions, room for {self.capacity}"
+        # Writes the new positions alone; the dynamic cache concatenates and so copies all L.
         self.keys_BHTD[:, :, start : self.filled] = key_states
         self.values_BHTD[:, :, start : self.filled] = value_states
+        # `keys` and `values` are what the library reads. As views of the filled part they have the
+        # length it expects, so no mask of unfilled positions is needed.
         self.keys = self.keys_BHTD[:, :, : self.filled]
         self.values = self.values_BHTD[:, :, : self.filled]
         return self.keys, self.values

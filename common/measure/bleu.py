@@ -76,6 +76,8 @@ class References:
         """Dataset BLEU of each text; see `dataset_bleu`."""
         matches, totals = [], []
         for largest, found in zip(self._largest, self._index.occurrences(texts), strict=True):
+            # Clipping: the count of an n-gram in a text is cut to its largest count in any one
+            # reference. Id -1 is an n-gram that no reference has.
             ids_K, owner_K, counts_K = _pair_counts(found)
             known = ids_K >= 0
             clipped = np.minimum(counts_K[known], largest[ids_K[known]])
@@ -141,6 +143,7 @@ def self_bleu(texts: Sequence[np.ndarray], n: int = 4) -> np.ndarray:
     matches, totals = [], []
     for found in index_ngrams(texts, n)[1]:
         ids_K, owner_K, counts_K = _pair_counts(found)
+        # Clipping as in `References.bleu`, but a text is no reference of itself.
         clipped = np.minimum(counts_K, _largest_elsewhere(ids_K, counts_K))
         matches.append(np.bincount(owner_K, clipped, len(texts)))
         totals.append(found.totals_S)
@@ -158,6 +161,7 @@ def self_bleu(texts: Sequence[np.ndarray], n: int = 4) -> np.ndarray:
 def _pair_counts(found: Occurrences) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How often each n-gram stands in each text: ids, owners and counts, sorted by id."""
     texts = found.totals_S.size
+    # id and owner in one int64, so that one sort groups equal pairs and orders them by id.
     pairs_K, counts_K = np.unique(found.ids_M * texts + found.owner_M, return_counts=True)
     return pairs_K // texts, pairs_K % texts, counts_K
 
@@ -168,12 +172,17 @@ def _largest_elsewhere(ids_K: np.ndarray, counts_K: np.ndarray) -> np.ndarray:
     That is the n-gram's largest count, except for the text that holds it: there it is the second
     largest.
     """
+    # By n-gram, then by count: the last entry of each n-gram has its largest count.
     order = np.lexsort((counts_K, ids_K))
     ids, counts = ids_K[order], counts_K[order]
+    # (K,) place of that last entry, for every entry of the n-gram.
     top = np.searchsorted(ids, ids, side="right") - 1
+    # The entry before it, if that belongs to the same n-gram.
     second = np.maximum(top - 1, 0)
     has_second = (top > 0) & (ids[second] == ids)
+    # Only the text with the largest count needs the second; where two tie, the two are equal.
     elsewhere = np.where(np.arange(ids.size) == top, counts[second] * has_second, counts[top])
+    # Back to the order of the arguments.
     result = np.empty_like(elsewhere)
     result[order] = elsewhere
     return result
@@ -198,7 +207,9 @@ def _precision(matches: np.ndarray, totals: np.ndarray) -> np.ndarray:
     """(P,) BLEU without its brevity penalty, the geometric mean of the clipped precisions, from
     matches and totals, both (orders, P). An empty text scores 0."""
     present = totals > 0
+    # (orders, P) precisions. Orders of which a short text has no n-gram are left out of its mean.
     share = np.where(matches > 0, matches, SMOOTHING) / np.maximum(totals, 1)
     orders_P = np.maximum(present.sum(axis=0), 1)
+    # Geometric mean as exp of the mean log.
     mean_log_P = np.where(present, np.log(share), 0.0).sum(axis=0) / orders_P
     return np.where(matches.sum(axis=0) > 0, np.exp(mean_log_P), 0.0)

@@ -33,10 +33,13 @@ class TrainingIndex:
             raise ValueError("expected training sequences with tokens; got only empty ones")
         # Rank 0 is the separator: smaller than any token and found in no text, so a window that
         # leaves its sequence can never match one that stays inside a text.
+        # Each sequence moves to the right by one place per separator before it.
         at_N = np.arange(flat.tokens_N.size) + flat.owner_N
         size = flat.tokens_N.size + len(sequences)
         left_N = np.zeros(size, dtype=np.int64)
         left_N[at_N] = flat.left_N
+        # `_keys[k]` holds the distinct windows of 2**k tokens in ascending order. A window's rank is
+        # its place there, plus 1 for single tokens, where the separator is no key.
         self._keys = [np.unique(flat.tokens_N)]
         ranks_N = np.zeros(size, dtype=np.int64)
         ranks_N[at_N] = 1 + find(self._keys[0], flat.tokens_N)
@@ -44,6 +47,9 @@ class TrainingIndex:
         width = 1
         while True:
             self._ranks.append(ranks_N)
+            # Doubling: a window of 2 * width tokens is a pair of ranks, those of its two halves. A
+            # second half that begins outside the sequence has rank 0. Ranks are at most `size`,
+            # so one int64 holds a pair without loss, and keys sort as the windows do.
             following_N = np.zeros(size, dtype=np.int64)
             inside = np.flatnonzero(left_N > width)
             following_N[inside] = ranks_N[inside + width]
@@ -70,6 +76,7 @@ class TrainingIndex:
 
     def longest_runs(self, text: np.ndarray) -> np.ndarray:
         """(len(text),) for each token, the length of the longest copied run that covers it."""
+        # (len(text),) length of the longest run that starts at each token.
         starts = self._match_lengths(flatten([text]))
         runs = np.zeros(len(text), dtype=np.int64)
         for start in np.argsort(starts, kind="stable"):  # longer runs overwrite shorter ones
@@ -86,13 +93,18 @@ class TrainingIndex:
         depth_M = np.zeros(texts.tokens_N.size, dtype=np.int64)
         low_M = np.zeros(depth_M.size, dtype=np.int64)
         high_M = np.full(depth_M.size, self._suffixes.size)
+        # A match is shorter than 2**len(ranks) tokens, so its length is a sum of distinct powers of
+        # two. From the largest down, a match grows by 2**k tokens where training continues with
+        # them. [low, high) are the suffixes that begin with the `depth` tokens matched so far.
         for k in reversed(range(len(self._ranks))):
             at = np.flatnonzero(texts.left_N > depth_M)
             goal = wanted[k][at + depth_M[at]]
+            # Rank -1 means that these 2**k tokens occur nowhere in training.
             at, goal = at[goal >= 0], goal[goal >= 0]
             # Suffixes that agree so far are contiguous and sorted by the rank of what follows.
             low = self._bisect(k, goal, depth_M[at], low_M[at], high_M[at])
             high = self._bisect(k, goal + 1, depth_M[at], low, high_M[at])
+            # An empty range means that they occur there, but never after the tokens matched so far.
             grown = low < high
             at = at[grown]
             low_M[at], high_M[at] = low[grown], high[grown]
@@ -109,6 +121,7 @@ class TrainingIndex:
         for k in range(1, len(self._ranks)):
             half = 1 << (k - 1)
             first_M = wanted[-1]
+            # The same pairs of ranks as in the constructor, looked up in its keys.
             second_M = np.full(first_M.size, -1)
             inside = np.flatnonzero(texts.left_N > half)
             second_M[inside] = first_M[inside + half]
@@ -121,6 +134,7 @@ class TrainingIndex:
         self, k: int, goal: np.ndarray, depth: np.ndarray, low: np.ndarray, high: np.ndarray
     ) -> np.ndarray:
         """First place in each [low, high) whose rank of 2**k tokens at `depth` is >= goal."""
+        # All binary searches advance together: log2(suffixes) passes over those still open.
         low, high = low.copy(), high.copy()
         while (open_ := np.flatnonzero(low < high)).size:
             middle = (low[open_] + high[open_]) // 2

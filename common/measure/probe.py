@@ -65,6 +65,8 @@ class ProbeResult:
     def mean_by_position(self, name: str) -> np.ndarray:
         """(L,) mean of a `TokenStats` attribute over sequences; nan where no sequence counts."""
         counted_NL = self.counted_NL.numpy()
+        # Positions that do not count add 0. Sums are divided by their own counts, not by N, and no
+        # division takes place where the count is 0.
         values_NL = np.where(counted_NL, getattr(self.stats, name).double().numpy(), 0.0)
         counts_L = counted_NL.sum(axis=0)
         means_L = np.full(counts_L.shape, np.nan)
@@ -105,6 +107,7 @@ def probe_sequences(
     if not isinstance(head, LogitsHead):
         device = next(model_or_head.parameters()).device
         head = attach_head(model_or_head, ids_NT[:1].to(device))
+    # Token 0 has no context and is never predicted.
     first = max(start, 1)
     counted_NL = torch.ones_like(ids_NT, dtype=torch.bool) if mask_NT is None else mask_NT
     counted_NL = counted_NL[:, first:].cpu()
@@ -143,6 +146,7 @@ def probe_continuations(
     prompts, context = prompt_ids_PC.shape
     assert len(continuations) == prompts, (len(continuations), prompts)
     longest = max((len(tokens) for tokens in continuations), default=0)
+    # (P, C + longest): filled up with id 0, and the mask is set by length.
     ids_PT = torch.zeros(prompts, context + longest, dtype=torch.int64)
     ids_PT[:, :context] = prompt_ids_PC
     mask_PT = torch.zeros_like(ids_PT, dtype=torch.bool)
@@ -172,9 +176,11 @@ def _token_stats(
         assert not any(module.training for module in head.model.modules()), "dropout may be active"
         for start in range(0, len(ids_NT), batch_size):
             ids_BT = ids_NT[start : start + batch_size].to(device)
+            # The prefix keeps states by sequence, so it is asked for row numbers instead of ids.
             rows_B = list(range(start, start + len(ids_BT)))
             hidden_BTD = head.hidden(ids_BT) if prefix is None else prefix.hidden(rows_B)
             batches.append(head.token_stats(hidden_BTD, ids_BT))
+    # Position t predicts token t + 1, so token `first` is in column `first` - 1.
     names = [field.name for field in fields(TokenStats)]
     return TokenStats(
         **{
@@ -212,10 +218,14 @@ def _summary(stats: TokenStats, counted_NL: Tensor, *, notice: str | None) -> Pr
 
 def _mean_over_tokens(values_NL: np.ndarray, counted_NL: np.ndarray) -> Interval:
     """Mean over counted tokens; the interval is over sequences that have any."""
+    # (N,) sums s_i and counts n_i of each sequence. A sequence without a counted token says nothing
+    # about the mean, and would be drawn in the bootstrap as if it did.
     tokens_N = counted_NL.sum(axis=1)
     sums_N = np.where(counted_NL, values_NL, 0.0).sum(axis=1)[tokens_N > 0]
     tokens_N = tokens_N[tokens_N > 0]
     mean = sums_N.sum() / tokens_N.sum()
+    # The mean is a ratio r = sum s_i / sum n_i. Its linearisation r + (s_i - r n_i) / mean(n) has
+    # the mean r, so a plain bootstrap over sequences gives its interval.
     return bootstrap_mean(mean + (sums_N - mean * tokens_N) / tokens_N.mean())
 
 

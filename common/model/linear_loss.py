@@ -44,9 +44,13 @@ def top_logits(logits_CV: Tensor, k: int = TOP) -> Tensor:
     blocks = vocabulary // TOP_BLOCK
     if blocks <= k:
         return logits_CV.topk(min(k, vocabulary), dim=-1).values
+    # (C, TOP_BLOCK, blocks), a block being every `blocks`-th column: so the maxima of all blocks
+    # come from whole rows of memory at a time.
     blocked = logits_CV[:, : blocks * TOP_BLOCK].unflatten(-1, (TOP_BLOCK, blocks))
+    # (C, k) blocks. Any other block's maximum has k maxima at or above it, so it is not needed.
     best = blocked.amax(dim=1).topk(k, dim=-1, sorted=False).indices
     candidates = blocked.gather(2, best[:, None, :].expand(-1, TOP_BLOCK, -1)).flatten(1)
+    # The last columns, fewer than TOP_BLOCK, fill no block.
     rest = logits_CV[:, blocks * TOP_BLOCK :]
     return torch.cat([candidates, rest], dim=-1).topk(k, dim=-1).values
 
@@ -63,12 +67,16 @@ def first_choice(logits_CV: Tensor) -> tuple[Tensor, Tensor]:
     if blocks < 2:
         ids_C = logits_CV.argmax(dim=-1)
         return logits_CV.gather(1, ids_C[:, None]), ids_C
+    # Here a block is TOP_BLOCK neighbours, so that the first block with the largest maximum holds
+    # the smallest such id, unless only the last columns have it.
     blocked_CKB = logits_CV[:, : blocks * TOP_BLOCK].unflatten(-1, (blocks, TOP_BLOCK))
     best_C = blocked_CKB.amax(dim=-1).argmax(dim=-1)
     rows_C = torch.arange(tokens, device=logits_CV.device)
     rest = logits_CV[:, blocks * TOP_BLOCK :]
+    # (C, TOP_BLOCK + rest), the ids ascending.
     candidates = torch.cat([blocked_CKB[rows_C, best_C], rest], dim=-1)
     place_C = candidates.argmax(dim=-1)
+    # From place to id. Places from TOP_BLOCK on are the columns after the last block.
     offset_C = torch.where(place_C < TOP_BLOCK, best_C, blocks - 1) * TOP_BLOCK
     return candidates.gather(1, place_C[:, None]), offset_C + place_C
 
@@ -84,6 +92,8 @@ class _Chunk:
 
     def __init__(self, logits_CV: Tensor, gold_C: Tensor, exp_CV: Tensor | None) -> None:
         max_C1, self.choice_C = first_choice(logits_CV)
+        # z <= 0, so exp z never overflows, and s is between 1 and V. The top logits are read first,
+        # since the subtraction overwrites them, and z_gold before exp may overwrite z.
         if exp_CV is not None:
             self._top_exp_C5 = (top_logits(logits_CV) - max_C1).exp()
         self.z_CV = logits_CV.sub_(max_C1)
@@ -93,16 +103,20 @@ class _Chunk:
         self.loss_nats_C = self.sum_C.log() - self.z_gold_C1[:, 0]
 
     def entropy_nats(self) -> Tensor:
+        # -sum p ln p with p = exp(z) / s and ln p = z - ln s.
         return self.sum_C.log() - torch.linalg.vecdot(self.exp_CV, self.z_CV) / self.sum_C
 
     def top_masses(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mass of the 1, 3 and 5 likeliest tokens, each (C,)."""
+        # The largest z is 0 and exp 0 = 1, so the top-1 mass is 1 / s.
         exp_C5 = self._top_exp_C5
         # A sum of k terms may pass the sum over all of them by one rounding.
         mass3_C = (exp_C5[:, :3].sum(dim=-1) / self.sum_C).clamp_max(1.0)
         return 1.0 / self.sum_C, mass3_C, (exp_C5.sum(dim=-1) / self.sum_C).clamp_max(1.0)
 
     def gold_rank(self, gold_C: Tensor) -> Tensor:
+        # Tokens above the gold one, and ties with a smaller id, (C, V): `argmax` takes the first of
+        # equals, so rank 0 is exactly its choice.
         above_CV = self.z_CV > self.z_gold_C1
         ids_V = torch.arange(self.z_CV.shape[-1], device=gold_C.device)
         tied_before_CV = (self.z_CV == self.z_gold_C1) & (ids_V < gold_C[:, None])
@@ -135,6 +149,7 @@ def _chunks(
         if weight_VD is None:
             logits_CV.copy_(rows_CD)
         elif weight_VD.dtype != torch.float32:
+            # `out=` cannot take a half-precision product, so the product is copied.
             logits_CV.copy_(F.linear(rows_CD, weight_VD, bias_V))
         elif bias_V is None:
             torch.mm(rows_CD, weight_VD.T, out=logits_CV)
@@ -162,6 +177,8 @@ class _LinearLoss(torch.autograd.Function):
         to_rows, to_weight, to_bias = (differentiate and need for need in ctx.needs_input_grad[:3])
         grad_ND = torch.empty_like(rows_ND) if to_rows else None
         grad_VD = grad_V = product_VD = product_V = None
+        # The weight is cast once, not per chunk. Its gradient is summed over chunks in float32: in
+        # bf16 a sum that is large already would swallow what later chunks add.
         if weight_VD is not None:
             dtype = compute_dtype(weight_VD)
             product_VD = weight_VD.to(dtype)
@@ -173,6 +190,7 @@ class _LinearLoss(torch.autograd.Function):
         # The loss, the right tokens, then `TokenSums` less `tokens`.
         sums = torch.zeros(8, device=rows_ND.device)
 
+        # The dtypes are chosen above; autocast would cast the weight again in every chunk.
         with torch.autocast(rows_ND.device.type, enabled=False):
             for part, rows_CD, chunk in _chunks(
                 rows_ND, product_VD, product_V, gold_N, size=chunk_tokens, stats=stats
@@ -183,7 +201,9 @@ class _LinearLoss(torch.autograd.Function):
                     over_C = [(mass1_C > limit).float() for limit in (0.9, 0.99)]
                     columns += [chunk.entropy_nats(), mass1_C, mass3_C, mass5_C, *over_C]
                 counted_C = counted_N[part].float()
+                # (columns, C) times a mask of 0 and 1, summed over C. The sums stay on the device.
                 sums[: len(columns)] += (torch.stack(columns) * counted_C).sum(dim=-1)
+                # Nothing is trained, as while measuring: no gradient to take.
                 if not (to_rows or to_weight or to_bias):
                     continue
                 # d loss / d logits = p - onehot(gold), and 0 for tokens that do not count: here
@@ -192,9 +212,12 @@ class _LinearLoss(torch.autograd.Function):
                 unscaled_CV = chunk.exp_CV.scatter_add_(
                     1, gold_N[part][:, None], -chunk.sum_C[:, None]
                 )
+                # With G = d loss / d logits, (C, V): the gradient of the bias is the sum of G over
+                # C, of the rows G W, (C, D), and of the weight G^T rows, (V, D).
                 if grad_V is not None:
                     grad_V.addmv_(unscaled_CV.T, scale_C1[:, 0])
                 if product_VD is None:
+                    # The rows are the logits. Last use of this chunk, so G may overwrite it.
                     if grad_ND is not None:
                         grad_ND[part] = unscaled_CV.mul_(scale_C1)
                 elif product_VD.dtype == torch.float32:
@@ -216,6 +239,7 @@ class _LinearLoss(torch.autograd.Function):
         if grad_V is not None and bias_V is not None:
             grad_V = grad_V.to(bias_V.dtype)
         ctx.save_for_backward(grad_ND, grad_VD, grad_V)
+        # Copies: autograd should receive three tensors of their own, not views of one.
         loss_sum, correct, stat_sums = sums[0].clone(), sums[1].clone(), sums[2:].clone()
         ctx.mark_non_differentiable(correct, stat_sums)
         return loss_sum, correct, stat_sums
@@ -225,6 +249,8 @@ class _LinearLoss(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *upstream: Tensor
     ) -> tuple[Tensor | None, ...]:
+        # d loss sum / d input was taken in the forward pass; the chain rule leaves one factor, the
+        # upstream gradient of the loss sum. The other two outputs have none.
         scaled = [None if grad is None else grad * upstream[0] for grad in ctx.saved_tensors]
         return (*scaled, None, None, None, None, None)
 
@@ -266,6 +292,7 @@ def linear_loss(
     )
     if not stats:
         return loss_sum, correct, None
+    # All of its fields but `tokens`, the last.
     names = [field.name for field in fields(TokenSums)]
     whole = [*sums.unbind(), counted_N.sum()]
     return loss_sum, correct, TokenSums(**dict(zip(names, whole, strict=True)))

@@ -29,11 +29,14 @@ class TokenSums:
 
     def __add__(self, other: TokenSums) -> TokenSums:
         """Sums over both; for the micro-batches of one update."""
+        # Sums and not means: micro-batches differ in how many of their tokens count.
         return TokenSums(**{name: value + vars(other)[name] for name, value in vars(self).items()})
 
     def means(self) -> dict[str, float]:
         """Per-token means by attribute name, without "tokens". One device sync."""
+        # Reading a number waits for the device, so all are stacked and copied to the host at once.
         *sums, tokens = torch.stack([value.float() for value in vars(self).values()]).tolist()
+        # `tokens` is the last field, so the shorter `sums` ends `zip` before it.
         return {name: total / tokens for name, total in zip(vars(self), sums, strict=False)}
 
 
