@@ -38,7 +38,7 @@ class TrainingIndex:
         size = flat.tokens_N.size + len(sequences)
         left_N = np.zeros(size, dtype=np.int64)
         left_N[at_N] = flat.left_N
-        # `_keys[k]` holds the distinct windows of 2**k tokens in ascending order. A window's rank is
+        # `_keys[k]` holds the distinct windows of 2**k tokens, ascending. The rank of a window is
         # its place there, plus 1 for single tokens, where the separator is no key.
         self._keys = [np.unique(flat.tokens_N)]
         ranks_N = np.zeros(size, dtype=np.int64)
