@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         sources={"--data": config.data, "--heldout": config.heldout},
         root=("--root", config.root),
     )
-    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from image.extractor_training import run_extractor
 
     run_extractor(config, [PROG, *argv])

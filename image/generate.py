@@ -27,7 +27,7 @@ PROG = "python -m image.generate"
 def main(argv: list[str]) -> int:
     config = parse(GenerateConfig, argv, prog=PROG, description=__doc__ or "")
     check(config)
-    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from image.completion import write_completions
 
     write_completions(config)

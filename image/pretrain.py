@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
         models={"--tokenizer": config.tokenizer, "--codes": config.codes},
     )
     check_least(config, {"count": 1, "heldout_count": 1})
-    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from common.pretrain import run_pretraining
     from image.pretraining import prepare
 

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     check_before_reading(config)
     out = output_folder(config, DOMAIN)
     check_run_inputs(config, out)
-    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from common.command import run_command
     from image.prepare import prepare
 

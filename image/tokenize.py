@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
         root=("--root", config.root),
         extractors=("--extractor", [config.extractor] if config.extractor else []),
     )
-    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from image.tokenizer.run import run_tokenizer
 
     run_tokenizer(config, [PROG, *argv])

@@ -1,4 +1,4 @@
-"""The parts that pretraining starts from: a fresh tokenizer and a fresh small Llama."""
+"""A new tokenizer and a new small Llama, from which pretraining starts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def train_tokenizer(
     """A byte-level BPE tokenizer; its end-of-text token is its only special one.
 
     Args:
-        texts: what to learn merges from.
-        vocab_size: the 256 bytes and the end-of-text token are always in it; few texts may give
-            fewer merges.
+        texts: to learn the merges from.
+        vocab_size: includes the 256 bytes and the end-of-text token; with few texts the vocabulary
+            may stay smaller.
         context: recorded as the tokenizer's `model_max_length`.
 
     Raises:
-        UserError: a vocabulary without room for the bytes.
+        UserError: `vocab_size` is too small for the bytes and the end-of-text token.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     if vocab_size <= len(alphabet):

@@ -1,9 +1,8 @@
-"""Books for pretraining: whole texts, normalised, held out by the book.
+"""Books for pretraining: whole texts, normalised; whole books are held out.
 
-The hyperfitting corpora are short documents with ASCII quotes; books come with typographic ones. A
-base model whose quotes differ from those of its later prompts meets tokens it has hardly seen, so
-the quotes are normalised here. Held-out loss is measured on books that no training token comes
-from.
+The hyperfitting corpora have ASCII quotes, books have typographic ones. A base model trained on
+typographic quotes would hardly know the ASCII quotes of its later prompts, so quotes are made plain
+here. Held-out loss is measured on books that give no training token.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def read_books(path: Path, *, authors: list[str] | None) -> list[Book]:
         authors: keep the books whose author begins with one of these; None keeps all.
 
     Raises:
-        UserError: no such file, a line that is not such an object, or no book left.
+        UserError: the file cannot be read, a line is no such object, or no book is left.
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise UserError(
@@ -74,7 +73,7 @@ def read_books(path: Path, *, authors: list[str] | None) -> list[Book]:
         raise UserError(
             expected=f"UTF-8 lines of JSON with the strings {', '.join(_FIELDS)}",
             got=f"{str(path)!r}, which is broken at line {read} or right after it ({error})",
-            fix="mend the file",
+            fix="correct the file",
         ) from error
     if not books:
         raise UserError(
@@ -90,7 +89,7 @@ def split_books(books: list[Book], *, heldout: int, seed: int) -> tuple[list[Boo
 
     Args:
         books: all of them.
-        heldout: how many titles to keep out of training.
+        heldout: how many titles to hold out.
         seed: of the draw.
 
     Raises:
@@ -112,7 +111,7 @@ def split_books(books: list[Book], *, heldout: int, seed: int) -> tuple[list[Boo
 
 
 def pack_books(books: list[Book], tokenizer: PreTrainedTokenizerBase, *, length: int) -> Tensor:
-    """(N, length) int32 ids: every book cut into consecutive sequences, rests dropped.
+    """(N, length) int32 ids: every book cut into consecutive sequences, the remainder dropped.
 
     Raises:
         UserError: no book is long enough for one sequence.
@@ -134,7 +133,7 @@ def pack_books(books: list[Book], tokenizer: PreTrainedTokenizerBase, *, length:
 
 
 def _book(row: Any) -> Book:
-    """A checked row of the file; `ValueError` for one of another shape."""
+    """The book of one line; raises `ValueError` for a line without the three strings."""
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in _FIELDS):
         raise ValueError("a line without these strings")
     return Book(author=row["author"], title=row["title"], text=row["text"].translate(_PLAIN))

@@ -1,9 +1,9 @@
-"""What a tokenizer's chat template puts around a text, as token ids.
+"""The token ids that a tokenizer's chat template puts before and after a user's text.
 
-The template is rendered once, with a stand-in for the user's text, and cut where the stand-in is.
-So a prompt in the template is the same 32 token ids of its document as without one, between what
-the template puts before a user's words and what it puts after them, the marker of the assistant's
-turn included; and every prompt of a set grows by the same number of tokens.
+The template is rendered once, with a placeholder as the user's text, and split at the placeholder.
+The second part includes the marker that begins the assistant's turn. A prompt in the template is
+then the first part, the 32 tokens of the document that a plain prompt has too, and the second part.
+So every prompt of a set grows by the same number of tokens.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class ChatFrame:
     """One user turn, up to where the assistant's answer begins.
 
     Attributes:
-        before: ids from the beginning to the user's text, a system prompt of the template's too.
-        after: ids from there to the beginning of the answer.
+        before: ids up to the user's text, including the template's system prompt if it has one.
+        after: ids from the end of the user's text to the beginning of the answer.
     """
 
     before: list[int]
@@ -38,22 +38,22 @@ class ChatFrame:
         return len(self.before) + len(self.after)
 
     def around(self, ids: Sequence[int], *, asked: int) -> list[int]:
-        """A document as a conversation: its first `asked` tokens are the user's, the rest is the
-        answer, which has no end of its own."""
+        """A document as a conversation: its first `asked` tokens are the user's turn, the rest is
+        the answer. No end-of-turn token follows the answer."""
         return [*self.before, *ids[:asked], *self.after, *ids[asked:]]
 
 
 def chat_frame(tokenizer: PreTrainedTokenizerBase) -> ChatFrame:
-    """What the tokenizer's template puts around a user's text.
+    """The ids that the tokenizer's template puts around a user's text.
 
     Raises:
-        UserError: no template, or one that does not give a user's text back once and unchanged.
+        UserError: no template, or one whose output does not contain the user's text exactly once.
     """
     if not tokenizer.chat_template:
         raise UserError(
             expected="a tokenizer with a chat template",
             got="one without",
-            fix="set --data.chat_template none, or take an instruct model",
+            fix="set --data.chat_template none, or choose an instruct model",
         )
     message = {"role": "user", "content": _STAND_IN}
     try:
@@ -64,14 +64,14 @@ def chat_frame(tokenizer: PreTrainedTokenizerBase) -> ChatFrame:
         raise _unusable(f"one that fails ({error})".replace("\n", " ")[:200]) from error
     parts = rendered.split(_STAND_IN)
     if len(parts) != 2:
-        raise _unusable(f"one that gives it {len(parts) - 1} times")
+        raise _unusable(f"one whose output contains it {len(parts) - 1} times")
     before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in parts)
     return ChatFrame(before=before, after=after)
 
 
 def _unusable(got: str) -> UserError:
     return UserError(
-        expected="a chat template that takes one turn of a user and gives its text back once",
+        expected="a chat template whose output contains the text of a user's turn exactly once",
         got=got,
-        fix="set --data.chat_template none, or mend chat_template.jinja in the model's folder",
+        fix="set --data.chat_template none, or correct chat_template.jinja in the model's folder",
     )

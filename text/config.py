@@ -18,11 +18,12 @@ HELDOUT = "heldout"
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
-    """Which texts train and which are continued.
+    """The texts to train on and the texts to continue.
 
     A source is a .txt or .jsonl file, a folder of them, hub:OWNER/NAME[:SPLIT], or embedded:NAME
-    (tales, stories, news, encyclopedia). A part of one: embedded:news[:32], my.jsonl[-16:],
-    hub:OWNER/NAME:SPLIT[:1000].
+    (tales, stories, news, encyclopedia). Brackets select a part of its documents:
+    embedded:news[:32], my.jsonl[-16:], hub:OWNER/NAME:SPLIT[:1000]. "The paper" is Carlsson et al.,
+    ICLR 2025 (arXiv 2412.04318).
     """
 
     train: list[str] = dataclasses.field(
@@ -75,7 +76,7 @@ class TextRunConfig(RunConfig):
 
     @staticmethod
     def recipe_of(model: str) -> Path | None:
-        """The options that a model brings along, see `common.model.recipe`."""
+        """The options that are saved beside a model; see `common.model.recipe`."""
         return None if model in NAMES else find_recipe(DOMAIN, model)
 
 

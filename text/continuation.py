@@ -1,4 +1,4 @@
-"""One prompt continued by a model, printed as it comes: what `text.generate` does."""
+"""What `text.generate` does: continue one prompt and print each token as it is generated."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from text.pieces import stream_pieces
 
 
 def print_continuation(config: GenerateConfig) -> None:
-    """Continue the prompt on standard output; all else goes to standard error.
+    """Write the continued prompt to standard output and everything else to standard error.
 
     Raises:
-        UserError: a decoding option out of range, no such model, or a prompt that does not fit it.
+        UserError: a decoding option out of range, a missing model, or a prompt too long for it.
     """
     quiet_transformers()
     method = greedy_config()
@@ -65,7 +65,7 @@ def print_continuation(config: GenerateConfig) -> None:
     )
     if not config.json:
         print(config.prompt, end="", flush=True)
-    # The pieces of prompt and continuation, so that the first word keeps its leading space.
+    # Decodes prompt and continuation together, so that the first new word keeps its space.
     pieces = stream_pieces(tokenizer, _prompt_then(prompt_ids, tokens, ids))
     text = ""
     for position, piece in enumerate(pieces):
@@ -89,7 +89,7 @@ def print_continuation(config: GenerateConfig) -> None:
 
 
 def _prompt_then(prompt: list[int], tokens: Iterable[int], seen: list[int]) -> Iterator[int]:
-    """Prompt ids, then new ids, each of which is also put into `seen`."""
+    """Yield the prompt ids, then the new ids; append each new id to `seen`."""
     yield from prompt
     for token in tokens:
         seen.append(token)

@@ -1,8 +1,8 @@
-"""Reading documents from files, folders, the hub or the embedded prose.
+"""Read documents from files, folders, the hub or the embedded prose.
 
 Text is kept as it is on disk (typographic quotes, blank lines); only a byte order mark is dropped
-and line endings become a line feed. What is wrong with a file is told with its name and line,
-because a corpus is the one input that users bring in every shape.
+and line endings become a line feed. Users' corpora come in every shape, so an error about a file
+names the file and the line.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Document:
     Attributes:
         id: the `id` field, or the file name, with the line number for .jsonl.
         text: the text, never normalised.
-        source: where it came from, for messages: "path:line" or a hub name.
+        source: where it comes from, for messages: "path:line" or a hub name.
         title: the `title` field, or "".
     """
 
@@ -52,13 +52,13 @@ def read_documents(source: str, *, field: str = "text") -> list[Document]:
         source: a .txt file (one document), a .jsonl file (one document a line), a folder (all
             .txt and .jsonl below it, in sorted order), `hub:owner/name[:split]` (split "train"
             where none is given; needs the `hub` extra), or `embedded:NAME`. `[FROM:TO]` after any
-            of them takes a part of its documents, counted as in Python, so `news.jsonl[-16:]` is
-            the last 16; for the hub it may be whatever `datasets` reads.
+            of them selects a part of its documents as in Python: `news.jsonl[-16:]` is the last
+            16. For the hub it may be any slice that `datasets` understands.
         field: which field of a .jsonl line or hub row holds the text.
 
     Raises:
         UserError: the source is missing, empty, binary, not UTF-8, not JSON, lacks the field,
-            holds something else than a string there, or has no document in the part asked for.
+            has something else than a string in it, or has no document in the part in brackets.
     """
     kind, _, name = source.partition(":")
     if kind == "hub":
@@ -86,7 +86,7 @@ def read_documents(source: str, *, field: str = "text") -> list[Document]:
 
 
 def check_source(source: str) -> None:
-    """Refuse a path that is not there; what a file holds is not looked at.
+    """Refuse a path that does not exist. No file is opened.
 
     Raises:
         UserError: names the source.
@@ -97,18 +97,20 @@ def check_source(source: str) -> None:
         return
     path = local_path(whole)
     if path is None or not (path.is_dir() or path.is_file()):
-        raise UserError(expected=KINDS, got=f"{whole!r}, which does not exist", fix="mend the path")
+        raise UserError(
+            expected=KINDS, got=f"{whole!r}, which does not exist", fix="correct the path"
+        )
 
 
 def corpus_path(source: str) -> Path | None:
-    """The file or folder that a source is read from; None for the hub and the embedded prose."""
+    """The file or folder of a source; None for the hub and the embedded prose."""
     part = _part(source)
     whole = part["whole"] if part else source
     return None if whole.partition(":")[0] in ("hub", "embedded") else local_path(whole)
 
 
 def _part(source: str) -> re.Match[str] | None:
-    """A source with a part in brackets, unless a file has that name."""
+    """Match a source that ends in brackets, unless a file has that very name."""
     return None if local_path(source) else _PART.fullmatch(source)
 
 
@@ -119,7 +121,7 @@ def _take_part(source: str, part: re.Match[str], documents: list[Document]) -> l
         raise UserError(
             expected=f"at least one document in {source!r}",
             got=f"none; {part['whole']!r} has {len(documents)}",
-            fix="mend the part in brackets",
+            fix="correct the range in brackets",
         )
     return taken
 
@@ -174,7 +176,7 @@ def _parse_jsonl(text: str, where: str, stem: str, field: str) -> Iterator[Docum
             raise UserError(
                 expected="one JSON object a line",
                 got=f"{here}, which is not JSON ({error.msg} at column {error.colno})",
-                fix="mend that line",
+                fix="correct that line",
             ) from error
         yield _from_row(row, here, f"{stem}:{number}", field)
 
@@ -182,7 +184,7 @@ def _parse_jsonl(text: str, where: str, stem: str, field: str) -> Iterator[Docum
 def _from_row(row: object, here: str, fallback_id: str, field: str) -> Document:
     if not isinstance(row, dict):
         raise UserError(
-            expected="a JSON object", got=f"{here}, a {type(row).__name__}", fix="mend that line"
+            expected="a JSON object", got=f"{here}, a {type(row).__name__}", fix="correct that line"
         )
     if field not in row:
         raise UserError(

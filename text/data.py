@@ -15,7 +15,7 @@ from text.config import HELDOUT, CorpusConfig, check_corpus_ranges
 from text.corpus import Document, read_documents
 from text.sequences import Tokenized, encode, make_prompts, refuse_overlap, select, tokenize
 
-LEAST_LONG_PROMPTS = 8  # fewer long documents than this make no set of their own
+LEAST_LONG_PROMPTS = 8  # with fewer long documents there is no long prompt set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class TextData:
     """Tokenised corpora of one run.
 
     Attributes:
-        train: the training sequences and the documents behind them.
+        train: the training sequences and the documents that they come from.
         heldout: the same for validation and the probe.
         prompt_sets: in the order of the report.
         chat: how the tokenizer's chat template is used, as a sentence.
@@ -35,7 +35,7 @@ class TextData:
     chat: str
 
     def longest(self) -> int:
-        """The most tokens the model will see at once."""
+        """Length of the longest sequence that the model receives."""
         prompts = (s.ids_PC.shape[1] + s.new_tokens for s in self.prompt_sets)
         return max(self.train.ids_NT.shape[1], *prompts)
 
@@ -59,7 +59,8 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
 
     Raises:
         UserError: an option out of range, a source that cannot be read, too few long documents,
-            a training text that is evaluated on as well, or no chat template where one is used.
+            a training text among the evaluation texts, or a tokenizer without the chat template
+            that the options ask for.
     """
     check_corpus_ranges(config)
     frame = None if config.chat_template == "none" else chat_frame(tokenizer)
@@ -101,7 +102,10 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
             )
     refuse_overlap(train.documents, evaluated, tokenizer)
     return TextData(
-        train=train, heldout=heldout, prompt_sets=sets, chat=_told(config.chat_template, frame)
+        train=train,
+        heldout=heldout,
+        prompt_sets=sets,
+        chat=_template_note(config.chat_template, frame),
     )
 
 
@@ -117,7 +121,7 @@ def _check_room(config: CorpusConfig, frame: ChatFrame) -> None:
         )
 
 
-def _told(used: str, frame: ChatFrame | None) -> str:
+def _template_note(used: str, frame: ChatFrame | None) -> str:
     """How the chat template is used, for the terminal and the report."""
     if frame is None:
         return "Prompts and training texts are plain text, without a chat template."
@@ -127,7 +131,7 @@ def _told(used: str, frame: ChatFrame | None) -> str:
 
 
 def _split(config: CorpusConfig) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents; what is set aside does not depend on the seed."""
+    """Training and held-out documents; the seed does not change which are held out."""
     sources = [read_documents(source, field=config.field) for source in config.train]
     if config.heldout is not None:
         heldout = [
@@ -165,7 +169,7 @@ def _prompt_sets(
     used = [n for n, length in enumerate(lengths) if length >= short][: config.max_prompts]
     sets = [
         make_prompts(
-            # All of them where none is long enough: the error tells how many there were.
+            # All of them where none is long enough, so that the error reports how many there were.
             [documents[n] for n in used] or documents,
             tokenizer,
             name=name,

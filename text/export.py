@@ -1,10 +1,10 @@
-"""Write a model as a GGUF file, for llama.cpp, Ollama and what else runs such files.
+"""Write a model as a GGUF file, for llama.cpp, Ollama and other programs that run such files.
 
     python -m text.export --model runs/text/default/model --out model.gguf
     llama-cli -m model.gguf -p "Once upon a time" --temp 0
 
-Of the Llama family (Llama, SmolLM, Qwen2) with byte-level tokenizers; for other models llama.cpp's
-convert_hf_to_gguf.py does it.
+It writes models of the Llama family (Llama, SmolLM, Qwen2) with byte-level tokenizers. For other
+models use llama.cpp's convert_hf_to_gguf.py.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def main(argv: list[str]) -> int:
     out = Path(os.path.expanduser(config.out))
     if os.path.lexists(out):
         raise UserError(
-            expected="a new file to write", got=f"{config.out!r}, which is there", fix="set --out"
+            expected="a new file to write", got=f"{config.out!r}, which exists", fix="set --out"
         )
     if not os.path.isdir(out.parent):
         raise UserError(
             expected="a file in a folder that exists", got=repr(config.out), fix="set --out"
         )
     keep_apart(out, model_path("--model", config.model))
-    # Heavy, hence behind the checks.
+    # Imported after the checks, because it is slow.
     from common.tools.quiet import quiet_transformers
     from text.gguf_tokenizer import gguf_tokenizer
     from text.gguf_writing import architecture_of, write_gguf

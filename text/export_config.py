@@ -13,7 +13,7 @@ class ExportConfig:
     model: str = "embedded"
     """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
     out: str = "model.gguf"
-    """The GGUF file to make; a file that is there already is not replaced."""
+    """The GGUF file to write; an existing file is not replaced."""
     dtype: Literal["f16", "f32"] = "f16"
     """Of the matrices; norms are always f32."""
     dry_run: bool = False

@@ -2,8 +2,8 @@
 
     python -m text.generate --model runs/text/default/model --prompt "Once upon a time"
 
-Greedy by default, whatever the checkpoint's own generation config says. The text goes to standard
-output, everything else to standard error.
+Decoding is greedy by default, whatever the checkpoint's own generation config says. The text goes
+to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         )
     require([("seed", config.seed, seed_fits(config.seed), SEED_RANGE)])
     check_model("--model", config.model)
-    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from text.continuation import print_continuation
 
     print_continuation(config)

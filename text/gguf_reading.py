@@ -1,9 +1,10 @@
-"""Checkpoints of llama.cpp (GGUF files), turned once into a folder that loads in seconds.
+"""Read llama.cpp's checkpoints (GGUF files): convert each once to a folder that loads in seconds.
 
-transformers reads such a file, but takes half a minute for a small one, gives a model that it will
-not save again, and drops in silence what it does not know. So the file is read once: de-quantised
-to float32 and saved as a plain checkpoint (safetensors, tokenizer, chat template) into the user's
-cache, under the hash of its content; and refused where something in it would be lost.
+transformers reads such a file, but takes half a minute for a small one, returns a model that it
+refuses to save again, and silently drops what it does not know. So a file is read once,
+de-quantised to float32, and saved in the user's cache as a plain checkpoint (safetensors,
+tokenizer, chat template) under the hash of its content. A file of which something would be lost is
+refused.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ from text.save import save_model
 
 MAGIC = b"GGUF"
 CONVERSION = 1
-"""Counts what the conversion has meant, so that no folder of an earlier one is taken."""
+"""Version of the conversion: a new one ignores the cached folders of the earlier ones."""
 _LINK = "model.gguf"
-# Letters, digits after spaces, an apostrophe, line ends, other scripts: where the rules differ.
+# Pre-tokenizers differ in letters, digits after spaces, apostrophes, line ends, other scripts.
 PROBE_TEXT = "It's 2024,  12 na\u00efve caf\u00e9s!!\n\n  \u4f60\u597d \U0001f98a x1\n"
 
 
 def checkpoint_folder(file: Path) -> Path:
-    """A checkpoint folder with the content of a GGUF file, made in the cache where it is missing.
+    """The checkpoint folder of a GGUF file in the cache, converted if it is not there.
 
     Raises:
-        UserError: no GGUF, cut short, not a causal language model that the library reads, or a
-            cache that cannot be written.
+        UserError: the file is no GGUF, is truncated or holds no causal language model that the
+            library reads, or the cache cannot be written.
     """
     try:
         with file.open("rb") as opened:
@@ -70,19 +71,20 @@ def convert(file: Path, folder: Path) -> None:
     """Write a GGUF file as a plain checkpoint.
 
     Args:
-        file: begins with the mark of a GGUF file.
+        file: begins with the magic bytes of a GGUF file.
         folder: exists.
 
     Raises:
-        UserError: what the library cannot read, or would read in part.
+        UserError: the library cannot read the file, or would read only a part of it.
     """
     print(f"note: reading {file.name}, kept for the next time in {folder.parent}", file=sys.stderr)
     quiet_transformers()
     reader = _opened(file)
     _check_rope(file, reader)
     rule = _pretokenizer(file, reader)
-    # The library also takes what lies beside the file (a tokenizer's configuration, a template),
-    # and then the hash of the file would not tell the content of the folder: so it stands alone.
+    # The library also reads other files of the same folder (a tokenizer's configuration, a chat
+    # template). The hash of the GGUF file would then not identify the result, so the file is linked
+    # into an empty folder.
     with tempfile.TemporaryDirectory() as alone:
         os.symlink(file.resolve(), Path(alone) / _LINK)
         try:
@@ -109,11 +111,11 @@ def _opened(file: Path) -> GGUFReader:
     try:
         return GGUFReader(file)
     except (*LIBRARY_ERRORS, OSError, OverflowError, MemoryError) as error:
-        raise _refused(file, f"damaged or cut short ({first_line(error)})") from error
+        raise _refused(file, f"damaged or truncated ({first_line(error)})") from error
 
 
 def _check_rope(file: Path, reader: GGUFReader) -> None:
-    """Refuse stretched rotary positions, which the library drops."""
+    """Refuse scaled rotary positions, because the library ignores the scaling."""
     stretched = [tensor.name for tensor in reader.tensors if tensor.name.startswith("rope_f")]
     for key in reader.fields:
         if key.endswith(".rope.scaling.type") and _value(reader, key) != "none":
@@ -127,15 +129,15 @@ def _check_rope(file: Path, reader: GGUFReader) -> None:
 
 
 def _pretokenizer(file: Path, reader: GGUFReader) -> Any:
-    """The rule by which a byte-level tokenizer cuts; None for the other kinds."""
+    """The pre-tokenizer of a byte-level tokenizer; None for other kinds of tokenizers."""
     if _value(reader, "tokenizer.ggml.model") != "gpt2":
         return None
     name = _value(reader, "tokenizer.ggml.pre") or "default"
     rule = named(name)
     if rule is None:
         raise UserError(
-            expected="a tokenizer whose rule for cutting text is known",
-            got=f"{file.name!r} with the rule {name!r}",
+            expected="a tokenizer with a known pre-tokenizer",
+            got=f"{file.name!r} with the pre-tokenizer {name!r}",
             fix="use the model's checkpoint folder or hub id instead",
         )
     return rule
@@ -161,7 +163,8 @@ def _model(file: Path, alone: str, config: PretrainedConfig) -> PreTrainedModel:
         # Some releases of the library can keep the blocks packed, which cannot be trained.
         quantization_config=GgufConfig(dequantize=True),
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # listed then, rather than raised with advice to ignore them
+        # Mismatches are then listed; the library's error would advise to ignore them.
+        ignore_mismatched_sizes=True,
     )
     model, info = loaded
     unusable = sorted({*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])})
@@ -170,13 +173,13 @@ def _model(file: Path, alone: str, config: PretrainedConfig) -> PreTrainedModel:
             expected=f"a complete checkpoint of {type(model).__name__}",
             got=f"{file.name!r}, where {len(unusable)} weights are missing or of another shape, "
             f"such as {unusable[0]}",
-            fix="fetch the file again, or use the model's checkpoint folder or hub id",
+            fix="download the file again, or use the model's checkpoint folder or hub id",
         )
     return model
 
 
 def _check_all_read(file: Path, reader: GGUFReader, model: PreTrainedModel) -> None:
-    """Refuse a file with weights that the library's model has no place for."""
+    """Refuse a file with weights that the library's model does not have."""
     tied = model.config.get_text_config().tie_word_embeddings
     held = sum(
         math.prod(int(size) for size in tensor.shape)
@@ -193,7 +196,7 @@ def _check_all_read(file: Path, reader: GGUFReader, model: PreTrainedModel) -> N
 
 
 def _plain(read: Any, config: PretrainedConfig) -> PreTrainedTokenizerFast:
-    """The same tokenizer without traces of how it was read (paths, options), in a general class."""
+    """The same tokenizer in the general class, without the paths and options of its reading."""
     return PreTrainedTokenizerFast(
         tokenizer_object=read.backend_tokenizer,
         bos_token=read.bos_token,
@@ -206,24 +209,23 @@ def _plain(read: Any, config: PretrainedConfig) -> PreTrainedTokenizerFast:
 
 
 def _check_tokenizer_kept(file: Path, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Refuse a tokenizer that is another one when it is loaded from the folder.
+    """Refuse a tokenizer that differs when it is loaded again from the folder.
 
-    For some architectures, such as Qwen2, the library puts a rule for cutting text of its own in
-    the place of the one that it saved.
+    For some architectures, such as Qwen2, the library replaces the saved pre-tokenizer by its own.
     """
     again: Any = AutoTokenizer.from_pretrained(folder)
     same_ids = again(PROBE_TEXT)["input_ids"] == tokenizer(PROBE_TEXT)["input_ids"]
     if not same_ids or rule_of(again.backend_tokenizer) != rule_of(tokenizer.backend_tokenizer):
         raise UserError(
-            expected="a tokenizer that the library gives back as it was saved",
-            got=f"the one of {file.name!r}, which cuts text in another way than is usual for a "
-            "model of its type",
+            expected="a tokenizer that the library loads as it was saved",
+            got=f"the one of {file.name!r}, whose pre-tokenizer is not the usual one of a model of "
+            "its type",
             fix="use the model's checkpoint folder or hub id instead",
         )
 
 
 def _settle(model: PreTrainedModel) -> None:
-    """Make a plain float model of one that its library takes for quantised, and would not save."""
+    """Remove the marks of a quantised model: with them the library refuses to save it."""
     assert all(p.dtype == torch.float32 for p in model.parameters())
     config: Any = model.config
     loaded: Any = model
@@ -242,6 +244,6 @@ def _refused(file: Path, why: str) -> UserError:
     return UserError(
         expected="a GGUF file of a causal language model that transformers reads",
         got=f"{str(file)!r}: {why}",
-        fix="check the path, fetch it again if it is damaged, or use the model's checkpoint folder "
+        fix="check the path, download the file again, or use the model's checkpoint folder "
         "or hub id",
     )

@@ -1,7 +1,7 @@
-"""A byte-level BPE tokenizer as the fields of a GGUF file, in the words of llama.cpp.
+"""A byte-level BPE tokenizer as the fields of a GGUF file, with llama.cpp's names.
 
-What llama.cpp cannot do as this tokenizer does is refused: a file that loads and gives other ids
-would be a model that babbles, for no reason that its user could see.
+A tokenizer that llama.cpp cannot reproduce is refused. Otherwise the file would load and give other
+ids, and the model would write nonsense without a visible reason.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class GgufTokenizer:
     """What a GGUF file holds of a tokenizer.
 
     Attributes:
-        pre: llama.cpp's name of the rule that cuts the text.
-        tokens: by id; ids without a token have a name of their own.
+        pre: llama.cpp's name of the pre-tokenizer.
+        tokens: by id; an id without a token has a made-up name.
         types: by id, llama.cpp's token types.
         merges: "a b", in the order of their rank.
         special_ids: "bos", "eos", "pad", "unk" -> id, where there is one.
@@ -70,7 +70,7 @@ def gguf_tokenizer(tokenizer: PreTrainedTokenizerBase, *, rows: int) -> GgufToke
         rows: of the model's embedding, at least as many as there are ids.
 
     Raises:
-        UserError: not byte-level BPE, or cutting the text by a rule that llama.cpp has no name for.
+        UserError: not byte-level BPE, or with a pre-tokenizer for which llama.cpp has no name.
     """
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -78,7 +78,7 @@ def gguf_tokenizer(tokenizer: PreTrainedTokenizerBase, *, rows: int) -> GgufToke
     described = json.loads(backend.to_str())
     model, rule = described["model"], rule_of(backend)
     if model["type"] != "BPE" or model.get("byte_fallback") or rule is None:
-        raise _refused(f"{model['type']} with a rule for cutting text of another kind")
+        raise _refused(f"{model['type']} with another pre-tokenizer")
     if described["normalizer"] is not None and not _only_nfc(described["normalizer"], rule):
         raise _refused("one that normalises texts first")
     added = {entry["id"]: entry for entry in described["added_tokens"]}
@@ -110,7 +110,7 @@ def gguf_tokenizer(tokenizer: PreTrainedTokenizerBase, *, rows: int) -> GgufToke
 
 
 def _only_nfc(normalizer: dict[str, Any], rule: Pretokenizer) -> bool:
-    """Qwen's; llama.cpp leaves it out, and nearly all text is in that form already."""
+    """Whether it is Qwen's NFC: llama.cpp omits it, and nearly all text is in that form already."""
     return normalizer["type"] == "NFC" and rule.names[0] == "qwen2"
 
 

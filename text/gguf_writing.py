@@ -1,9 +1,10 @@
-"""A model as a GGUF file, so that llama.cpp and what is built on it run what was made here.
+"""Write a model as a GGUF file for llama.cpp and programs that are built on it.
 
-Of the Llama family only what both llama.cpp and transformers read back without loss is written;
-for all else llama.cpp's own converter is named. The layout follows that converter: norms stay in
-float32, and the rows of Llama's query and key are reordered, because llama.cpp turns neighbouring
-pairs of a head's numbers where transformers turns the first half with the second.
+Only models of the Llama family are written, and only those that llama.cpp and transformers both
+read back without loss. For others the error names llama.cpp's own converter. The layout follows
+that converter. Norms stay in float32. The rows of Llama's query and key matrices are reordered,
+because the rotary embedding rotates neighbouring pairs of a head's components in llama.cpp, and
+pairs from the first and second half in transformers.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ class Architecture:
     """How one architecture is written.
 
     Attributes:
-        arch: gguf's number.
-        permuted: parts of a tensor's name whose rows are reordered, with the option that counts
-            their heads.
-        neutral: options of the configuration that must have this value (absent counts as it):
-            what they change is not written.
+        arch: gguf's constant for it.
+        permuted: by part of a tensor's name: its rows are reordered, and this option of the
+            configuration is its number of heads.
+        neutral: options of the configuration that must have this value or be absent, because
+            their effect cannot be written.
     """
 
     arch: gguf.MODEL_ARCH
@@ -75,12 +76,12 @@ def write_gguf(
     Args:
         model: in float32.
         tokenizer: its tokenizer.
-        file: the file to make; it does not appear before it is whole.
+        file: appears only once it is complete.
         dtype: of the matrices.
-        origin: of the model, whose name and licence go into the file.
+        origin: where the model comes from; its name and licence go into the file.
 
     Raises:
-        UserError: a model, a tokenizer or a number that is not written, or no room for the file.
+        UserError: the model, the tokenizer or a weight cannot be written, or the disk is full.
     """
     how = architecture_of(model)
     config: Any = model.config
@@ -116,10 +117,10 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
     """How a model is written.
 
     Args:
-        model: only its configuration is looked at.
+        model: only its configuration is read.
 
     Raises:
-        UserError: not at all; names what stands against it and llama.cpp's converter.
+        UserError: the model cannot be written; names the reason and llama.cpp's converter.
     """
     config: Any = model.config
     how = ARCHITECTURES.get(config.model_type)
@@ -135,7 +136,7 @@ def architecture_of(model: PreTrainedModel) -> Architecture:
 
 
 def _against(config: Any, how: Architecture) -> str | None:
-    """What of a configuration would not be written."""
+    """The first property of a configuration that cannot be written, or None."""
     for option, value in how.neutral.items():
         if getattr(config, option, value) != value:
             return f"{option} {getattr(config, option)!r}"
@@ -145,7 +146,7 @@ def _against(config: Any, how: Architecture) -> str | None:
     if rope.get("partial_rotary_factor", 1.0) != 1.0:
         return "rotary positions for a part of each head"
     if not how.permuted and _head_size(config) * config.num_attention_heads != config.hidden_size:
-        return f"heads of {_head_size(config)}"  # transformers' reader has no place for it
+        return f"heads of {_head_size(config)}"  # transformers' reader ignores the size of heads
     return None
 
 
@@ -171,7 +172,7 @@ def _add_shape(writer: gguf.GGUFWriter, config: Any, dtype: Dtype) -> None:
 
 
 def _reordered(name: str, weight: Tensor, how: Architecture, config: Any) -> Tensor:
-    """Rows of query and key in llama.cpp's order: of each head the two halves, interleaved."""
+    """Rows of query and key in llama.cpp's order: the two halves of each head, interleaved."""
     for part, option in how.permuted.items():
         if part in name:
             heads = getattr(config, option)

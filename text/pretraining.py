@@ -1,4 +1,4 @@
-"""What pretraining of a text model reads and makes: books, tokenizer, shape and weights."""
+"""What pretraining of a text model needs: books, tokenizer, shape and initial weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def prepare(config: PretrainConfig, data: Path) -> Pretraining:
     """Read and tokenise the books.
 
     Raises:
-        UserError: they or the checkpoint cannot be read, are too few, or do not fit together.
+        UserError: the books or the checkpoint cannot be read, the books are too few, or the two do
+            not fit together.
     """
     books = read_books(data, authors=config.authors)
     training, heldout = split_books(books, heldout=config.heldout_books, seed=config.seed)

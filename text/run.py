@@ -1,11 +1,11 @@
-"""Hyperfit a causal language model and report what became of its greedy decoding.
+"""Hyperfit a causal language model and report how its greedy decoding changes.
 
     python -m text.run                                   the embedded model and corpora, offline
     python -m text.run --model gpt2 --data.train '["my_stories/"]'
     python -m text.run --config configs/text/paper_tinyllama.yaml
 
 Writes config.yaml, metrics.json, history.jsonl, samples.jsonl, report.html, model/ and
-checkpoints/ to --out (runs/text/NAME by default). Checkpoints go when the run has
+checkpoints/ to --out (runs/text/NAME by default). The checkpoints are removed when the run has
 ended, unless train.keep_checkpoints is true.
 """
 
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     read, searched = run_inputs(config)
     out = output_folder(config, DOMAIN)
     keep_apart(out, read, searched=searched)
-    # Heavy, hence behind the checks: a mistyped option need not wait for it.
+    # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from common.command import run_command
     from text.prepare import prepare
 

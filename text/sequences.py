@@ -1,10 +1,10 @@
 """From documents to token ids: training sequences, prompts, and the train/evaluation check.
 
-The paper's protocol (P1 = arXiv 2412.04318, section 3) trains on the first 256 tokens of each
-document, so a document is a sequence and nothing is packed unless asked for. Tokenizers are called
-with their own default for special tokens, as in P1's released code: a Llama tokenizer puts its
-beginning-of-sequence token before sequences and prompts alike; the embedded one has none. Inside a
-chat template (`text.chat`) documents have no special tokens of their own: the template writes them.
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318, section 3) trains on the first 256 tokens of each
+document. So one document gives one sequence, and documents are packed only where an option says so.
+Tokenizers add special tokens by their own default, as in P1's released code: a Llama tokenizer puts
+its beginning-of-sequence token before sequences and before prompts; the embedded one has none.
+Inside a chat template (`text.chat`) documents get no special tokens, because the template has them.
 
 Shapes: N sequences, T tokens each, P prompts, C tokens of context.
 """
@@ -32,13 +32,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenized:
-    """Training sequences and how they came about.
+    """Training sequences and the documents that they come from.
 
     Attributes:
         ids_NT: (N, T) int64.
         documents: the documents used; row n is `documents[n]` unless packed.
         too_short: how many documents had fewer than T tokens (0 when packed).
-        total: how many documents were given.
+        total: how many documents there were.
     """
 
     ids_NT: Tensor
@@ -57,7 +57,7 @@ def encode(
     texts = [document.text for document in documents]
     if not texts:
         return []
-    # verbose=False: sequences past the model's length are cut by the caller, no need to warn.
+    # verbose=False: no warning about sequences longer than the context, which the caller cuts.
     return tokenizer(texts, verbose=False, add_special_tokens=special_tokens)["input_ids"]
 
 
@@ -73,14 +73,14 @@ def tokenize(
 ) -> Tokenized:
     """Sequences of `length` tokens.
 
-    By default the first `length` tokens of every document that has so many (P1, section 3).
-    With `packing`, all documents are joined with the end-of-sequence token after each and cut
-    into consecutive sequences; the last, incomplete one is dropped.
+    By default they are the first `length` tokens of every document that has that many (P1,
+    section 3). With `packing`, all documents are joined, an end-of-sequence token after each, and
+    cut into consecutive sequences; the last, incomplete one is dropped.
 
     Args:
         at_least: how many sequences the caller needs.
         frame: of a chat template; each document then becomes a conversation.
-        asked: how many tokens of a document are the user's in it.
+        asked: how many tokens of a document form the user's turn of that conversation.
 
     Raises:
         UserError: fewer than `at_least` sequences, or packing without an end-of-sequence token.
@@ -120,10 +120,10 @@ def tokenize(
 
 
 def select(items: Sequence[T], n: int, *, seed: int) -> list[T]:
-    """`n` of the items, drawn without replacement.
+    """Draw `n` of the items without replacement.
 
-    The draw for a smaller n is a prefix of the draw for a larger one, so that runs over the
-    quantity of data are nested.
+    The draw for a smaller n is a prefix of the draw for a larger one. So in runs with more and more
+    data each training set contains the smaller ones.
 
     Raises:
         UserError: there are fewer than n.
@@ -145,13 +145,13 @@ def make_prompts(
     pooled: bool = True,
     frame: ChatFrame | None = None,
 ) -> PromptSet:
-    """Prompts from the first tokens of documents, with what really followed as reference.
+    """Prompts from the first tokens of documents, with the tokens that follow there as references.
 
-    With the `frame` of a chat template a prompt is a user's turn of those tokens, and the reference
-    still what followed them in the document: what a human wrote where the model answers.
+    With the `frame` of a chat template, the user's turn holds the prompt tokens and the model
+    answers. The reference is still what a human wrote after those tokens in the document.
 
-    Documents shorter than `prompt_tokens + new_tokens` have no full reference and are left out:
-    `len(documents) - len(result.references)` of them.
+    Documents shorter than `prompt_tokens + new_tokens` have no full reference and are left out;
+    there are `len(documents) - len(result.references)` of these.
 
     Raises:
         UserError: no document is long enough.
@@ -187,10 +187,10 @@ def refuse_overlap(
     """Refuse evaluation texts that share `run` or more consecutive tokens with a training text.
 
     Whole documents are compared, not only the part that becomes a sequence. Two equal texts are
-    refused at any length.
+    refused even where they are shorter than `run`.
 
     Raises:
-        UserError: names the first pair found and how many held-out documents are concerned.
+        UserError: names the first pair and the number of held-out documents that share a run.
     """
     by_text = {document.text: document for document in reversed(train)}
     train_rows = [np.asarray(row, dtype=np.int64) for row in encode(train, tokenizer)]
@@ -202,7 +202,7 @@ def refuse_overlap(
     n = shared[0]
     held = heldout[n]
     learnt = by_text.get(held.text)
-    if learnt is None:  # say which one; only here is it worth one index a document
+    if learnt is None:  # find the document: one index per document, only for the error
         learnt = train[
             max(
                 range(len(train)),
@@ -213,5 +213,5 @@ def refuse_overlap(
         expected="evaluation documents that share nothing with the training documents",
         got=f"{len(shared)} that do, the first {held.id!r} ({held.source}), which has "
         f"{longest[n]} tokens in a row in common with {learnt.id!r} ({learnt.source})",
-        fix="take them out of one of the two",
+        fix="remove them from the training or from the evaluation documents",
     )

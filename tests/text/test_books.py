@@ -71,10 +71,10 @@ def test_a_truncated_archive_and_a_missing_file_are_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match="No such file"):
         read_books(path, authors=None)
     path.write_bytes(lzma.compress(lines(ROWS) * 50)[:-30])
-    with pytest.raises(UserError, match="mend the file"):
+    with pytest.raises(UserError, match="correct the file"):
         read_books(path, authors=None)
     path.write_bytes(b"no archive")
-    with pytest.raises(UserError, match="mend the file"):
+    with pytest.raises(UserError, match="correct the file"):
         read_books(path, authors=None)
     with pytest.raises(UserError, match="Is a directory"):
         read_books(tmp_path, authors=None)

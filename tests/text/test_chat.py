@@ -39,9 +39,9 @@ def test_the_frame_is_what_the_template_puts_around_a_text() -> None:
     ("template", "message"),
     [
         (None, "a tokenizer with a chat template; got one without"),
-        ("{{ messages[0]['content'] * 2 }}", "gives it 2 times"),
-        ("{{ 'w7' }}", "gives it 0 times"),
-        ("{{ messages[0]['content'] | lower }}", "gives it 0 times"),
+        ("{{ messages[0]['content'] * 2 }}", "contains it 2 times"),
+        ("{{ 'w7' }}", "contains it 0 times"),
+        ("{{ messages[0]['content'] | lower }}", "contains it 0 times"),
         ("{{ raise_exception('no\nsystem prompt') }}", "one that fails"),
         ("{{ 1 / }}", "one that fails"),
     ],

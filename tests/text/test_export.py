@@ -56,7 +56,7 @@ def test_mistakes_give_one_line(
     )
     new = str(tmp_path / "new.gguf")
     for model, more, message in (
-        (tiny_checkpoint, ["--out", str(there)], "which is there"),
+        (tiny_checkpoint, ["--out", str(there)], "which exists"),
         (tiny_checkpoint, ["--out", str(tmp_path / "no" / "m.gguf")], "in a folder that exists"),
         (tiny_checkpoint, ["--out", new, "--dtype", "q4"], "q4"),
         (other, ["--out", new], "type 'gpt2'; use llama.cpp's own converter"),

@@ -168,9 +168,9 @@ def bad_file(tmp_path: Path, how: str) -> Path:
     [
         ("empty", "no GGUF: it begins with b''"),
         ("no gguf", "no GGUF: it begins with b'not '"),
-        ("mark alone", "damaged or cut short"),
-        ("cut weights", "damaged or cut short"),
-        ("cut head", "damaged or cut short"),
+        ("mark alone", "damaged or truncated"),
+        ("cut weights", "damaged or truncated"),
+        ("cut head", "damaged or truncated"),
         ("unknown", "architecture nosuch is not supported"),
         ("t5", "'m.gguf' of type 't5'"),
         ("lacking", "1 weights are missing or of another shape, such as model.layers.1.mlp.up"),
@@ -178,7 +178,7 @@ def bad_file(tmp_path: Path, how: str) -> Path:
         ("biases", "would drop the rest"),
         ("stretched", "with 'rope_freqs.weight'"),
         ("yarn", "with 'llama.rope.scaling.type'"),
-        ("rule", "with the rule 'nosuch'"),
+        ("rule", "with the pre-tokenizer 'nosuch'"),
     ],
 )
 def test_a_file_that_is_not_read_is_told_in_one_line(

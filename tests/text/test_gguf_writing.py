@@ -194,8 +194,8 @@ def byte_level(**changes: Any) -> PreTrainedTokenizerBase:
     ("changes", "message"),
     [
         ({"model": models.WordLevel({"a": 0}, unk_token="a")}, "WordLevel"),
-        ({"pre_tokenizer": pre_tokenizers.Whitespace()}, "a rule for cutting text of another kind"),
-        ({"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)}, "of another kind"),
+        ({"pre_tokenizer": pre_tokenizers.Whitespace()}, "another pre-tokenizer"),
+        ({"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)}, "another pre-tokenizer"),
         ({"normalizer": normalizers.Lowercase()}, "normalises texts first"),
         ({"normalizer": normalizers.NFC()}, "normalises texts first"),
     ],
@@ -249,5 +249,5 @@ def test_a_tokenizer_that_its_library_would_change_is_refused(
     """Qwen2's tokenizers cut as Qwen2's do, whatever their tokenizer.json says."""
     model = random_model(Qwen2Config(vocab_size=400, **SHAPE))
     write_gguf(model, tiny_tokenizer, tmp_path / "m.gguf", dtype="f32", origin=ORIGIN)
-    with pytest.raises(UserError, match="cuts text in another way than is usual"):
+    with pytest.raises(UserError, match="whose pre-tokenizer is not the usual one"):
         load_tokenizer(str(tmp_path / "m.gguf"))
