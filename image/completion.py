@@ -1,4 +1,4 @@
-"""Images completed by a model, and one picture of all: what `image.generate` does.
+"""What `image.generate` does: complete images and write one picture of them all.
 
 Shapes: N images, L codes per image.
 """
@@ -33,7 +33,7 @@ from image.tokenizer.load import load_tokenizer, tokenizer_of
 
 
 def write_completions(config: GenerateConfig) -> None:
-    """Complete the images and write the picture; with `dry_run` only tell what would be done.
+    """Complete the images and write the picture; with `dry_run` only report the sizes.
 
     Raises:
         UserError: model, tokenizer or images cannot be read, or do not fit the options.

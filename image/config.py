@@ -12,15 +12,16 @@ from common.model.recipe import find_recipe
 
 DOMAIN = "image"
 MOST_SIZE = 1024
-"""Pixels on a side of an image that is trained on: larger ones have no use in grids of codes."""
+"""Largest side in pixels of a training image: larger ones make too many codes to be of use."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataConfig:
-    """Which images train, which are completed, and which the completions are compared with.
+    """The images to train on, to complete, and to compare the completions with.
 
     A source is embedded:vignettes, a folder of images (with or without a folder per class),
-    cifar10, fashion-mnist, or hub:OWNER/NAME[:SPLIT].
+    cifar10, fashion-mnist, or hub:OWNER/NAME[:SPLIT]. "The paper" is Carlsson et al., ICLR 2025
+    (arXiv 2412.04318).
     """
 
     train: str = "embedded:vignettes"
@@ -74,7 +75,7 @@ class ImageRunConfig(RunConfig):
 
     @staticmethod
     def recipe_of(model: str) -> Path | None:
-        """The options that a model brings along, see `common.model.recipe`."""
+        """The options that are saved beside a model; see `common.model.recipe`."""
         return find_recipe(DOMAIN, model)
 
 

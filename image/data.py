@@ -1,4 +1,4 @@
-"""The images of one run as codes: which train, which are completed, which are compared with.
+"""The images of one run and their codes: for training, for completion, for comparison.
 
 Shapes: N images, C channels, H W pixels, L codes per image, T = 1 + L tokens, P prompts.
 """
@@ -26,10 +26,10 @@ class ImageData:
     Attributes:
         train_NCHW: the training images.
         prompts_PCHW: the held-out images that are completed.
-        references_NCHW: further held-out images.
+        references_NCHW: further held-out images, with which the completed ones are compared.
         references_NL: their codes.
         train_NT: (N, T) training sequences, the first token included.
-        prompts_PT: (P, T) sequences of the completed images, the true rest included.
+        prompts_PT: (P, T) sequences of the images to complete, their true codes included.
         given: how many codes of an image are given.
         first_target: the first position of a sequence that is trained on.
         notes: lines for the user.
@@ -51,7 +51,7 @@ class ImageData:
         return self.prompts_PT.shape[1] - 1 - self.given
 
     def prompt_set(self) -> PromptSet:
-        """The prompts with what really followed."""
+        """The prompts and, as references, the true codes after them."""
         context = 1 + self.given
         return PromptSet(
             name="heldout",
@@ -68,12 +68,12 @@ def load_image_data(
 
     Raises:
         UserError: an option out of range, images that cannot be read or are too few, training
-            images among the held-out ones, or classes asked for where there are none.
+            images among the held-out ones, or classes that the images or the model do not have.
     """
     check_image_ranges(config)
     codes = tokenizer.grid**2
     given = round(config.prompt_share * codes)
-    # Repeats are counted over completed rows: at least one must be.
+    # Repeats are counted over completed rows, so at least one row must be completed.
     if not 1 <= given <= codes - tokenizer.grid:
         raise UserError(
             expected=f"data.prompt_share that gives 1 to {codes - tokenizer.grid} of {codes} codes",
@@ -83,7 +83,7 @@ def load_image_data(
     if vocabulary.classes and not config.class_conditional:
         raise UserError(
             expected="--data.class_conditional true for a transformer with class tokens",
-            got="false, but it has never seen its start token",
+            got="false, although the model was never trained on its start token",
             fix="add the option",
         )
     size, root = tokenizer.image_size, Path(config.root)
@@ -94,7 +94,7 @@ def load_image_data(
         config.heldout or config.train,
         split="heldout",
         count=config.prompts + config.references,
-        seed=0,  # what is measured does not depend on the seed
+        seed=0,  # all runs are measured on the same images
         size=size,
         root=root,
     )
@@ -130,7 +130,7 @@ def load_image_data(
 
 
 def _labels(images: LabelledImages, vocabulary: Vocabulary) -> Tensor:
-    """The class of each image, as the model numbers them."""
+    """The class of each image, by the model's numbering."""
     if vocabulary.classes == 0:
         raise UserError(
             expected="a transformer with class tokens, for data.class_conditional",

@@ -2,13 +2,13 @@
 
     python -m image.extractor --data cifar10/train --heldout cifar10/test
 
-Fidelity measures need the features of a network that has seen photographs, and the usual one
-(Inception) is a download of 90 MB. This one is a timm network of 0.7 M parameters, trained in half
-an hour on one core. Its figures carry its name, because they are not Inception's.
+Fidelity measures need the features of a network that was trained on photographs. The usual one,
+Inception, is a download of 90 MB. This one is a timm network of 0.7 M parameters, trained in half
+an hour on one core. Its name is part of its figures' names, because they are not Inception's.
 
 Writes `model/` (weights and shape, see `image/measure/offline_network.py`), `history.jsonl`, and
 `extractor.json` (held-out accuracy with its N, settings, versions). `model/` is written after every
-epoch: an interrupted run leaves a network that loads, and the next one starts afresh.
+epoch, so an interrupted run leaves a network that loads. The next run starts from the beginning.
 """
 
 from __future__ import annotations

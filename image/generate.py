@@ -1,12 +1,12 @@
-"""Complete images, or make them from nothing, and write one picture of all of them.
+"""Complete images, or generate them without a prompt, and write one picture of all of them.
 
     python -m image.generate --model runs/image/default/model --out completions.png
     python -m image.generate --model runs/image/default/model --images photos/ --count 8
     python -m image.generate --prompt_share 0 --method sampled
 
-The first part of each image is given and the model completes it, greedily by default, whatever the
-checkpoint's own generation config says. With --prompt_share 0 nothing is given. The picture has a
-column for the given part (where there is one), one for the completions and one for the originals.
+The model receives the first part of each image and completes it, greedily by default, whatever the
+checkpoint's own generation config says. With --prompt_share 0 the prompt is empty. The picture has
+a column of prompts, one of completions and one of originals; without prompts only completions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
 
 
 def check(config: GenerateConfig) -> None:
-    """Check the options that need no file, and that nothing would be overwritten.
+    """Check the options that need no file, and that no file would be overwritten.
 
     Raises:
         UserError: one of them cannot be used.
@@ -62,7 +62,7 @@ def check(config: GenerateConfig) -> None:
     if os.path.lexists(config.out) and not config.overwrite:
         raise UserError(
             expected="a new file",
-            got=f"{config.out!r}, which is there",
+            got=f"{config.out!r}, which exists",
             fix="choose another --out, or pass --overwrite",
         )
 

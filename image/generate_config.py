@@ -21,9 +21,9 @@ class GenerateConfig:
     count: int = 12
     """How many images."""
     prompt_share: float = 0.25
-    """Share of an image's codes that is given, from the top; 0 gives nothing."""
+    """Share of an image's codes that is the prompt, from the top; 0 is an empty prompt."""
     label: int | None = None
-    """Class to make, by its number: needed by a class-conditional model, refused by others."""
+    """Number of the class to generate: class-conditional models need it, others refuse it."""
     method: Literal["greedy", "sampled"] = "greedy"
     """greedy, or sampling with the three options below."""
     top_p: float = 0.9
@@ -39,7 +39,7 @@ class GenerateConfig:
     out: str = "completions.png"
     """The picture to write."""
     overwrite: bool = False
-    """Replace the picture if it is there."""
+    """Replace the picture if it exists."""
     dry_run: bool = False
     """Print sizes, load no weights of the transformer."""
     json: bool = False

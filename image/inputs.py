@@ -1,4 +1,4 @@
-"""What the image commands read on this machine, so that it is kept apart from what they write."""
+"""The files that the image commands read, listed so that no output can overwrite them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from image.config import ImageRunConfig
 from image.pictures.sources import TORCHVISION, check_folder
 
 LOADED = ("--model", "--tokenizer")
-"""Of the options that name a folder, those that must be there."""
+"""Options whose folder must exist."""
 
 
 def check_inputs(
@@ -22,14 +22,14 @@ def check_inputs(
     models: Mapping[str, str | None] | None = None,
     extractors: tuple[str, Sequence[str]] = ("", ()),
 ) -> None:
-    """Refuse inputs that are not there, or in the place of the output, and an output among images.
+    """Refuse inputs that do not exist, and an output that is an input or lies among the images.
 
     Args:
-        out: what is written.
+        out: path of the output.
         sources: option -> source of images.
-        root: option, and where cifar10 and fashion-mnist are kept.
-        models: option -> model, tokenizer, or a folder of any other kind.
-        extractors: option, and extractors.
+        root: the option and the folder of cifar10 and fashion-mnist.
+        models: option -> model, tokenizer, or another folder.
+        extractors: the option and the names of the extractors.
 
     Raises:
         UserError: names the option.
@@ -80,7 +80,7 @@ def check_run_inputs(config: ImageRunConfig, out: Path) -> None:
 
 
 def _source_path(spec: str) -> Path | None:
-    """The folder of a source; None for the hub, the embedded and the fetched ones."""
+    """The folder of a source; None for embedded and downloaded images."""
     return None if _is_fetched(spec) else local_path(spec)
 
 

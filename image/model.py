@@ -1,14 +1,14 @@
 """Autoregressive models of image codes: a small Llama of our own, or an ImageGPT.
 
-An image is a sentence: a first token, then its codes row by row. The vocabulary is the K codes,
-then the start token K, then one token per class (none for an unconditional model); a sequence
-begins with the start token or, class-conditional, with the token of its class. ImageGPT has the
-same layout (start = `vocab_size` - 1), although its output layer has no row for the start token.
-Both are plain `PreTrainedModel`s, so that the core trains and decodes them like any other.
+An image is a sequence: a first token, then its codes row by row. The vocabulary has the K codes,
+then the start token with id K, then one token per class (none in an unconditional model). The first
+token is the start token or, in a class-conditional model, the token of the image's class. ImageGPT
+has the same layout (start = `vocab_size` - 1), although its output layer has no row for the start
+token. Both are plain `PreTrainedModel`s, so the core trains and decodes them like any other.
 
-What belongs to a model beside its weights is in its configuration: `image_classes` (how many),
-`image_class_names` and `image_tokenizer` (fingerprint of the tokenizer whose codes it was trained
-on, so that it is never fed another's).
+The configuration of a model also holds `image_classes` (their number), `image_class_names`, and
+`image_tokenizer`: the fingerprint of the tokenizer whose codes the model was trained on, by which
+codes of another tokenizer are refused.
 
 Shapes: N images, L codes of each, T = 1 + L tokens, B sequences, V scores, K codes.
 """
@@ -45,12 +45,12 @@ meta_transformer = SOURCE.meta
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Which ids of a model are what.
+    """What the ids of a model mean.
 
     Attributes:
         codes: K; ids 0 .. K - 1 are codes.
         classes: how many class tokens there are, at K + 1 and above.
-        class_names: of these, where they are known.
+        class_names: names of these classes, where they are known.
     """
 
     codes: int
@@ -97,7 +97,7 @@ def new_transformer(
         hidden_size, layers, heads, intermediate_size: of the decoder.
 
     Raises:
-        UserError: sizes that do not divide.
+        UserError: `hidden_size` is not a multiple of twice the number of heads.
     """
     return small_llama(
         vocab_size=codes + 1 + classes,
@@ -106,7 +106,7 @@ def new_transformer(
         heads=heads,
         intermediate_size=intermediate_size,
         context=tokens + 1,
-        # No end: an image has as many codes as it has.
+        # No end token: every image has the same number of codes.
         bos_token_id=codes,
         eos_token_id=None,
         pad_token_id=None,
@@ -120,7 +120,7 @@ def load_transformer(
     """The model at `path` ("embedded", a folder or a hub id), in eval mode, dropout set to 0.
 
     Raises:
-        UserError: missing, unreadable or incomplete, or no causal model.
+        UserError: the model is missing, unreadable or incomplete, or is no causal model.
     """
     model = SOURCE.load(path, dtype=dtype, device=device)
     disable_dropout(model)
@@ -133,9 +133,9 @@ def save_transformer(
     """Write what `from_pretrained` loads, with the image tokenizer in a folder of its own.
 
     Args:
-        model: of image codes, not a peft wrapper.
-        folder: made where it is missing.
-        tokenizer: of these codes.
+        model: a model of image codes, not a peft wrapper.
+        folder: created if it does not exist.
+        tokenizer: the one that makes these codes.
         card: text of README.md.
     """
     save_greedy(model, folder, card=card, bos_token_id=vocabulary(model).start)
@@ -148,8 +148,8 @@ def check_fits(
     """Refuse a model and a tokenizer that do not belong together.
 
     Raises:
-        UserError: the model speaks of another number of codes, has too few positions for an
-            image, or was trained on the codes of another tokenizer.
+        UserError: the two have different numbers of codes, the model has too few positions for
+            an image, or it was trained on the codes of another tokenizer.
     """
     codes = vocabulary(model_or_config).codes
     if codes != tokenizer.vocab_size:
@@ -159,7 +159,7 @@ def check_fits(
             fix="use the tokenizer that the model was trained with",
         )
     config: Any = _config(model_or_config)
-    # The last code predicts nothing and is not fed: L positions do for 1 + L tokens.
+    # The last code predicts nothing and is not fed, so L positions suffice for 1 + L tokens.
     positions, tokens = config.max_position_embeddings, tokenizer.grid**2
     if positions < tokens:
         raise UserError(
@@ -180,10 +180,10 @@ def sequences(ids_NL: Tensor, *, start: int, labels_N: Tensor | None = None) -> 
     """(N, T) int64 sequences: the first token, then the codes.
 
     Args:
-        ids_NL: (N, L) codes; L may be 0, for prompts that give nothing.
+        ids_NL: (N, L) codes; L may be 0, for empty prompts.
         start: id of the start token.
-        labels_N: class of each image for a class-conditional model; its token takes the place of
-            the start token.
+        labels_N: class of each image, for a class-conditional model; the token of the class
+            replaces the start token.
     """
     assert bool((ids_NL < start).all()), int(ids_NL.max())
     first_N = torch.full((len(ids_NL),), start, dtype=torch.int64)
@@ -194,10 +194,10 @@ def sequences(ids_NL: Tensor, *, start: int, labels_N: Tensor | None = None) -> 
 
 
 class OnlyCodes(LogitsProcessor):
-    """Gives -inf to every token that is no code: start and class tokens never follow anything.
+    """Gives -inf to the start token and the class tokens, which are no codes.
 
-    They are never targets in training, so their probability is small, but an image with one of
-    them cannot be decoded, and sampling would meet it sooner or later.
+    They are never targets in training, so their probability is small. But sampling would draw one
+    sooner or later, and an image that contains one cannot be decoded.
 
     Args:
         codes: K.

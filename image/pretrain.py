@@ -3,10 +3,11 @@
     python -m image.pretrain --out runs/image/base
     python -m image.pretrain --data photos/ --tokenizer runs/image/tokenizer/model
 
-Encodes the images once, trains a small Llama on their codes with the core's loop under warm-up and
+Encodes the images once, trains a small Llama on their codes with the core's loop, warm-up and
 linear decay, and writes `model/` (bf16 safetensors, the image tokenizer in a folder of its own),
 `history.jsonl` (the curve) and `pretrain.json` (held-out loss before and after, settings,
-versions). `--resume` goes on after an interruption, bit-identically.
+versions). `--resume` continues after an interruption; the weights become bit-identical to those of
+an uninterrupted run.
 """
 
 from __future__ import annotations

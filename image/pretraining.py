@@ -1,4 +1,4 @@
-"""What pretraining over image codes reads and makes: images, codes, shape and weights.
+"""What pretraining over image codes needs: images, codes, shape and initial weights.
 
 Shapes: N images, C channels, H W pixels, L codes per image, T = 1 + L tokens.
 """
@@ -22,17 +22,17 @@ from image.tokenizer.load import ImageTokenizer, cached_codes, load_tokenizer
 
 
 def prepare(config: PretrainConfig) -> Pretraining:
-    """Read the images; they are encoded only when the training begins.
+    """Read the images; they are encoded when the training begins.
 
     Raises:
-        UserError: images or tokenizer cannot be read, all held-out images are trained on, or
-            classes are asked for where there are none.
+        UserError: images or tokenizer cannot be read, all held-out images are training images, or
+            the options ask for classes that the images do not have.
     """
     tokenizer = load_tokenizer(config.tokenizer, device=pick_device(config.device))
     size, root = tokenizer.image_size, Path(config.root)
     read = partial(load_images, size=size, root=root)
     training = read(config.data, split="train", count=config.count, seed=config.seed)
-    # Seed 0: what is measured does not depend on the seed.
+    # Always seed 0, so that all runs are measured on the same images.
     source = config.heldout or config.data
     heldout = read(source, split="heldout", count=config.heldout_count, seed=0)
     names = class_names(training, heldout) if config.class_conditional else ()
@@ -90,7 +90,7 @@ def class_names(training: LabelledImages, heldout: LabelledImages) -> tuple[str,
 def fresh_model(
     config: PretrainConfig, vocabulary: Vocabulary, tokenizer: ImageTokenizer
 ) -> PreTrainedModel:
-    """The model with random weights, marked with the tokenizer that it belongs to."""
+    """A model with random weights whose configuration names its tokenizer."""
     model = new_transformer(
         codes=vocabulary.codes,
         classes=vocabulary.classes,
@@ -113,7 +113,7 @@ def encoded(
     folder: str | None,
     flip: bool,
 ) -> Tensor:
-    """(N, T) sequences, or (2N, T) with the mirror images behind the images."""
+    """(N, T) sequences, or (2N, T) with the mirrored images after the images."""
     codes = partial(cached_codes, tokenizer, folder=None if folder is None else Path(folder))
     begin = partial(
         sequences,

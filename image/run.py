@@ -1,12 +1,12 @@
-"""Hyperfit an autoregressive image model and report what became of its greedy completions.
+"""Hyperfit an autoregressive image model and report how its greedy completions change.
 
     python -m image.run                                  the embedded model and vignettes, offline
     python -m image.run --config configs/image/cifar10.yaml
     python -m image.run --config configs/image/paper_imagegpt.yaml
 
-The top quarter of held-out images is given and the model completes them, code by code. Writes
+The model receives the top quarter of held-out images and completes them, code by code. Writes
 config.yaml, metrics.json, history.jsonl, samples.jsonl, report.html, pictures/, model/ and
-checkpoints/ to --out (runs/image/NAME by default). Checkpoints go when the run has
+checkpoints/ to --out (runs/image/NAME by default). The checkpoints are removed when the run has
 ended, unless train.keep_checkpoints is true.
 """
 

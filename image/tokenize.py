@@ -4,8 +4,8 @@
 
 Writes `model/` (for `VQModel.from_pretrained`), `history.jsonl` (loss, usage and perplexity of the
 codebook, held-out PSNR), `tokenize.json` (figures of the model as saved: PSNR, usage, perplexity,
-stability, reconstruction FID) and `grid.png` (originals above reconstructions). `--resume` goes on
-after an interruption, exactly.
+stability, reconstruction FID) and `grid.png` (originals above reconstructions). `--resume`
+continues after an interruption, with the same result as an uninterrupted run.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""How completions are judged: feature networks, FID and kin, repeats, copies."""
+"""How completions are judged: feature networks, FID and related metrics, repeats, copies."""

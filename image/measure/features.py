@@ -1,4 +1,4 @@
-"""Feature networks: what "similar images" means to FID, KID, precision, recall and the copy rate.
+"""Feature networks, which define similarity for FID, KID, precision, recall and the copy rate.
 
     load_extractor("offline")                     ships with the package, needs nothing
     load_extractor("offline:runs/image/x/model")  another one from `python -m image.extractor`
@@ -7,12 +7,12 @@
     load_extractor("timm:resnet18")               any timm network, pretrained, through the hub
     load_extractor("timm:resnet18@w.safetensors") the same, from a file
 
-A figure is comparable only with figures from the same network, so every extractor has a `name` that
-goes into the names of the metrics: `fid[cifar-net]` is not an Inception FID and cannot be taken for
-one. Weights from a file bring the first digits of their hash into the name, so that two files of
-one name make two measures. Each takes uint8 pixels and does its own resizing and normalisation.
+A figure is comparable only with figures from the same network. So every extractor has a `name` that
+is part of the names of its metrics: `fid[cifar-net]` is not an Inception FID. For weights from a
+file the name includes the first digits of their hash, so two files of one name give two metrics.
+Each extractor takes uint8 pixels and does its own resizing and normalisation.
 
-No file of weights can run code: pickles are read with `weights_only`, here, and not by a library
+No file of weights can run code: pickles are read here with `weights_only`, and not by a library
 whose versions differ in that.
 
 Shapes: N images, C channels, H W pixels, D features.
@@ -44,7 +44,7 @@ ASSETS = Path(__file__).parent.parent / "assets" / "extractor"
 SHIPPED = "cifar-net"
 INCEPTION_LAYER = "2048"
 INCEPTION_SHA256 = "6726825d"  # first digits, for the file converted from TensorFlow in 2015
-# What the libraries raise for files that are absent, cut short, or of another network.
+# What the libraries raise for files that are absent, truncated, or of another network.
 _UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, SafetensorError, UnpicklingError)
 _HASH_DIGITS = 8
 _INNER = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -68,14 +68,14 @@ class Extractor(Protocol):
 
 
 class OfflineExtractor:
-    """The pooled features of the network that ships with the package, or of one like it.
+    """The pooled features of the network in the package, or of another one like it.
 
     Args:
-        folder: with config.json and extractor.safetensors.
+        folder: holds config.json and extractor.safetensors.
         device: where it computes.
 
     Raises:
-        UserError: they are not there or do not fit together.
+        UserError: the two files are missing or do not fit together.
     """
 
     def __init__(self, folder: Path, *, device: torch.device) -> None:
@@ -83,7 +83,7 @@ class OfflineExtractor:
         self._network.to(device)
         self._device = device
         self.name, self.dim = self._shape.name, self._network.num_features
-        # The commands' default name is that of the network that ships with the package.
+        # `image.extractor` names its network like the one in the package unless told otherwise.
         if folder != ASSETS and self.name == SHIPPED:
             digest = _sha256(folder / WEIGHTS)
             if digest != _sha256(ASSETS / WEIGHTS):
@@ -97,8 +97,8 @@ class OfflineExtractor:
         """Feature maps for a perceptual loss: the stem and every stage, finest first.
 
         Args:
-            images_NCHW: (N, 3, H, W) floats in [0, 1] on the extractor's device. Not resized;
-                gradients flow to them and stop there, the network being frozen.
+            images_NCHW: (N, 3, H, W) floats in [0, 1] on the extractor's device. They are not
+                resized. They get gradients; the network is frozen and gets none.
         """
         normal_NCHW = normalise(images_NCHW, self._shape.mean, self._shape.std)
         maps = [self._network.stem(normal_NCHW)]
@@ -118,11 +118,11 @@ class InceptionExtractor:
     """torch-fidelity's InceptionV3, whose FID and KID are the ones that papers report.
 
     Args:
-        weights: a file, or None for the library's cache and then the network.
+        weights: a file; None takes the library's cache, else downloads them.
         device: where it computes.
 
     Raises:
-        UserError: no weights, and what to do about it.
+        UserError: the weights cannot be had; names the ways to get them.
     """
 
     dim = 2048
@@ -132,8 +132,10 @@ class InceptionExtractor:
         try:
             if weights is not None:
                 if os.path.exists(weights) and not os.path.isfile(weights):
-                    raise OSError("no file")  # reading a device may never end
-                torch.load(weights, map_location="cpu", weights_only=True)  # runs no code in it
+                    raise OSError("no file")  # reading from a device may never end
+                torch.load(
+                    weights, map_location="cpu", weights_only=True
+                )  # raises for a file that would run code
                 digest = _sha256(weights)
                 if not digest.startswith(INCEPTION_SHA256):
                     self.name = f"inception-{_label(weights.stem)}-{digest[:_HASH_DIGITS]}"
@@ -160,8 +162,8 @@ class InceptionExtractor:
 class TimmExtractor:
     """The features before the classifier of a pretrained timm network.
 
-    Images are resized to the network's input whole: its own evaluation crops to the middle, but
-    generated images are to be judged to their edges.
+    Whole images are resized to the network's input. The network's own evaluation crops the middle,
+    but generated images are judged up to their edges.
 
     Args:
         model: its name in timm, e.g. "resnet18" or "vit_small_patch14_dinov2".
@@ -169,7 +171,7 @@ class TimmExtractor:
         device: where it computes.
 
     Raises:
-        UserError: unknown to timm, or no weights, and what to do about it.
+        UserError: timm does not know the model, or the weights cannot be had; names the ways.
     """
 
     def __init__(self, model: str, weights: Path | None, *, device: torch.device) -> None:
@@ -178,9 +180,9 @@ class TimmExtractor:
             if weights is not None:
                 if not os.path.isfile(weights):
                     raise FileNotFoundError("no such file")
-                # Weights in memory come first with timm, whatever else it knows of the model.
+                # timm prefers weights in memory to every other source that it knows.
                 overlay = {"state_dict": _state_dict(weights), "source": ""}
-                # Other weights make another measure, and another name.
+                # Other weights define another metric, so the name differs.
                 name += f"-{weights.stem}-{_sha256(weights)[:_HASH_DIGITS]}"
             network = timm.create_model(
                 model, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
@@ -209,7 +211,7 @@ class TimmExtractor:
 
 
 def load_extractor(name: str, *, device: torch.device | None = None) -> Extractor:
-    """The extractor that `name` asks for (see the module's first lines).
+    """The extractor of a name; the module's docstring lists the forms of names.
 
     Args:
         device: where it computes; None is the CPU.
@@ -253,14 +255,14 @@ def _resized(images_NCHW: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
 
 
 def _features_of(network: nn.Module) -> int:
-    """Every timm network has the number; its base class does not declare it."""
+    """D of a timm network: all of them have the attribute, but their base class lacks it."""
     features = network.num_features
     assert isinstance(features, int), type(features)
     return features
 
 
 def _state_dict(weights: Path) -> dict[str, Any]:
-    """The tensors in a file of weights, the averaged ones where training kept both.
+    """The tensors in a file of weights; the averaged (EMA) ones where the file has both.
 
     Raises:
         UnpicklingError: the file holds more than tensors.
@@ -276,7 +278,7 @@ def _state_dict(weights: Path) -> dict[str, Any]:
     tensors = found.values() if isinstance(found, dict) else ()
     if not tensors or not all(isinstance(value, Tensor) for value in tensors):
         raise ValueError("other content than named tensors")
-    # Wrappers for several devices and compiled models put words before the names.
+    # Data-parallel wrappers and compiled models add prefixes to the names.
     return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): value for name, value in found.items()}
 
 

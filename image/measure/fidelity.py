@@ -1,20 +1,21 @@
-"""How near a set of images is to real ones: FID, KID, precision and recall of their features.
+"""How close a set of images is to real images: FID, KID, precision and recall of their features.
 
 The formulas are torch-fidelity's (features -> statistics -> score), which reproduces the published
-implementations to floating point; here are the guards that it lacks and names that say which
-features were compared.
+implementations to floating-point accuracy. This module adds checks that it lacks, and names that
+say which features were compared.
 
 * `fid`: Fréchet distance of two Gaussians fitted to the features (Heusel et al. 2017). Biased
-  upward, the more the fewer images: compare only figures of equal N, and never with fewer images
-  than features without saying so.
+  upward, and more so with fewer images: compare only figures of equal N. With fewer images than
+  features the report says so.
 * `kid`, `kid_sd`: squared maximum mean discrepancy with the kernel (x.y / D + 1)^3 (Binkowski et
   al. 2018), unbiased for any N; mean and standard deviation over random subsets. A negative value
   means "no difference found".
 * `precision`, `recall`: share of generated images within the k-nearest-neighbour balls of real
   ones, and the reverse (Kynkäänniemi et al. 2019), k = 3.
 
-None has an interval. A bootstrap of the FID adds the bias of the duplicates that it draws, and
-subsets of the KID share images, so their spread is not an error of the mean: it is given as it is.
+None has an interval. A bootstrap of the FID would add the bias of the duplicates that it draws.
+Subsets of the KID share images, so their standard deviation is no standard error; it is reported as
+a standard deviation.
 
 Shapes: N images, D features.
 """
@@ -44,15 +45,15 @@ from common.errors import UserError
 from common.measure.intervals import Interval, point
 
 NEIGHBOURS = 3
-KID_SUBSETS = 50  # two seconds of 1024 images; the mean does not depend on it
-KID_SUBSET_SIZE = 1000  # at most; of fewer than twice as many images, half
-PRC_ROWS = 1000  # distances to all images at a time: bounds memory
-# Fewest images for which a measure exists; the variance needs two, and so does half a set.
+KID_SUBSETS = 50  # takes two seconds for 1024 images; the expectation does not depend on it
+KID_SUBSET_SIZE = 1000  # at most; half of the images where there are fewer than twice as many
+PRC_ROWS = 1000  # rows of the distance matrix at a time: bounds memory
+# Fewest images for which a metric is defined: a variance needs two, and so does half a set.
 LEAST_IMAGES = {"fid": 2, "kid": 4, "precision": NEIGHBOURS + 1, "recall": NEIGHBOURS + 1}
 
 
 class Fidelity:
-    """Scores sets of images against one set of real images.
+    """Compares sets of images with one set of real images.
 
     Args:
         extractor_name: `Extractor.name`, the label in the metrics' names.
@@ -73,14 +74,15 @@ class Fidelity:
         """`fid[NAME]`, `kid[NAME]`, `kid_sd[NAME]`, `precision[NAME]` and `recall[NAME]`.
 
         Args:
-            fake_ND: features of the images to judge, from the same extractor; `n` counts them.
+            fake_ND: features of the images to judge, from the same extractor; N is the `n` of each
+                score.
 
         Raises:
-            UserError: too few of them; names the metric, N and the least N.
+            UserError: too few images; names the metric, N and the smallest N.
         """
         _check_count(fake_ND, self.extractor_name, "judged")
         assert fake_ND.shape[1] == self._real_ND.shape[1], (fake_ND.shape, self._real_ND.shape)
-        # In double precision: distances of near-duplicates vanish in the rounding of floats.
+        # Double precision, because float32 rounds away the distances of near-duplicates.
         judged_ND = fake_ND.double()
         fid = fid_statistics_to_metric(
             fid_features_to_statistics(judged_ND), self._real_statistics, verbose=False
@@ -114,7 +116,7 @@ class Fidelity:
         }
 
     def notes(self, judged: int) -> list[str]:
-        """What a reader must know about figures of so many judged images; mostly nothing."""
+        """Warnings about figures of this number of judged images; mostly none."""
         features = self._real_ND.shape[1]
         fewest = min(judged, len(self._real_ND))
         if fewest > features:
@@ -155,7 +157,7 @@ class Fidelity:
 
 
 def kid_subset_size(judged: int, real: int) -> int:
-    """Images per subset. Half of a small set: subsets of all of it would have no spread at all."""
+    """Images per subset; half of a small set, since subsets of the whole set would all be equal."""
     return min(KID_SUBSET_SIZE, judged // 2, real // 2)
 
 

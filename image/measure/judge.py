@@ -1,9 +1,10 @@
-"""The scores of completed images that only this domain knows: repeats, fidelity, copies.
+"""The metrics of completed images that only this domain has: repeats, fidelity, copies.
 
-Fidelity compares whole images with real ones. Copies are looked for in the completed rows alone,
-and among training images that went through the tokenizer: the prompt of a copy is another image's,
-and a tokenizer moves an image farther than many images are apart. Tried on completions copied
-verbatim below another image's top quarter: whole raw images find 0.4 % of them, this finds all.
+Fidelity compares whole images with real ones. Copies are searched in the completed rows alone: the
+prompt of a copied completion comes from another image and would hide the copy. Training images go
+through the tokenizer first, because it changes an image by more than the distance between many
+images. A test with training images copied verbatim below another image's top quarter: comparing
+whole raw images finds 0.4 % of these copies, this way finds all.
 
 Shapes: N images, C channels, H W pixels, L codes per image = G * G, D features.
 """
@@ -26,13 +27,13 @@ class ImageJudge:
     """Scores sets of completed images.
 
     Args:
-        extractors: feature networks; copies are looked for with the first.
+        extractors: feature networks; the first also serves to find copies.
         tokenizer: of the codes.
         train_NL: (N, L) codes of the training images.
         references_NCHW: uint8 held-out images that the judged ones are compared with.
         references_NL: their codes.
         given: how many codes of an image are the prompt.
-        judged: how many images each set will have.
+        judged: number of images in each judged set.
         seed: of intervals and subsets.
 
     Raises:
@@ -75,7 +76,7 @@ class ImageJudge:
 
         Args:
             images_NCHW: uint8, whole images.
-            decoded_NCHW: the same through the tokenizer; mostly they are these themselves.
+            decoded_NCHW: the same images decoded from codes; for generated images the same tensor.
             ids_NL: their codes.
         """
         metrics = code_metrics(ids_NL, grid=self._grid, given=self._given, seed=self._seed)
@@ -85,11 +86,11 @@ class ImageJudge:
         return metrics
 
     def nearest(self, decoded_NCHW: Tensor) -> Nearest:
-        """The training image that is nearest to the completed rows of each decoded image."""
+        """The training image whose completed rows are nearest to those of each decoded image."""
         return self._copies.nearest(self._completed_features(decoded_NCHW))
 
     def _completed_features(self, images_NCHW: Tensor) -> Tensor:
-        """(N, D) features of the rows that are wholly completed, by the first extractor."""
+        """(N, D) features, by the first extractor, of the rows below the prompt."""
         first = -(-self._given // self._grid) * images_NCHW.shape[2] // self._grid
         return self._extractors[0].features(images_NCHW[:, :, first:])
 
@@ -107,12 +108,12 @@ class ImageJudge:
         return own
 
     def notes(self, judged: int) -> list[str]:
-        """What a reader must know about figures of so many images."""
+        """Warnings about figures of this number of images."""
         return [note for fidelity in self._fidelity for note in fidelity.notes(judged)]
 
 
 def _check_names(names: list[str]) -> None:
-    """Names go into the names of the metrics."""
+    """Refuse no name and equal names, because they become parts of the metrics' names."""
     if not names or len(set(names)) < len(names):
         raise UserError(
             expected="score.extractors to name one or more networks, each once",

@@ -1,4 +1,4 @@
-"""The network behind the offline extractor: its shape, and the folder it is kept in.
+"""The network of the offline extractor: its shape, and its files.
 
 Shapes: N images, C channels, H W pixels.
 """
@@ -25,16 +25,16 @@ CONFIG, WEIGHTS = "config.json", "extractor.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkShape:
-    """What config.json holds.
+    """The content of config.json.
 
     Attributes:
         name: label of the network's figures, of [a-z0-9._-].
-        classes: what it was taught to tell apart.
+        classes: the classes that it was trained on.
         stem_width: channels of the first convolution.
         widths: channels of the stages, multiples of 8; the last is the number of features.
         image_size: H and W that it was trained on.
-        mean: of the red, green and blue of its training images, in [0, 1].
-        std: likewise.
+        mean: per colour channel, of its training images, in [0, 1].
+        std: standard deviations of the same.
     """
 
     name: str
@@ -49,9 +49,9 @@ class NetworkShape:
 def new_network(*, classes: int, stem_width: int, widths: Sequence[int]) -> ByobNet:
     """A small residual network of timm's for images of about 32 x 32.
 
-    A 3 x 3 stem of stride 2 without the usual pooling, which would leave 8 x 8; then one basic
-    block per width, each after the first at half the resolution. With a stem of stride 1 every
-    convolution would cost four times as much.
+    The stem is a 3 x 3 convolution of stride 2, without the usual pooling, which would leave 8 x 8.
+    One basic block per width follows, each after the first at half the resolution. With a stem of
+    stride 1 every convolution would cost four times as much.
 
     Args:
         classes: outputs.
@@ -74,8 +74,8 @@ def normalise(pixels_NCHW: Tensor, mean: tuple[float, ...], std: tuple[float, ..
 
 
 def save_network(network: ByobNet, shape: NetworkShape, folder: Path) -> None:
-    """Write `CONFIG` and `WEIGHTS`, the latter in half precision: half the size, and 82.77 % of
-    CIFAR-10's test images right instead of 82.78 %.
+    """Write `CONFIG` and `WEIGHTS`, the latter in half precision: half the size, with an accuracy
+    of 82.77 % on CIFAR-10's test images instead of 82.78 %.
 
     Raises:
         UserError: the folder cannot be written.
@@ -91,10 +91,10 @@ def save_network(network: ByobNet, shape: NetworkShape, folder: Path) -> None:
 
 
 def load_network(folder: Path) -> tuple[ByobNet, NetworkShape]:
-    """What `save_network` wrote: in single precision, frozen, in evaluation mode.
+    """Read what `save_network` wrote: single precision, frozen, evaluation mode.
 
     Raises:
-        UserError: a file is missing, not ours, or does not fit the other.
+        UserError: a file is missing, of another format, or does not fit the other.
     """
     try:
         fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

@@ -1,11 +1,11 @@
 """How varied completed images are, and how many of them are copies.
 
-A model that loops paints flat fill or stripes: each code repeats the one above it or the one to its
-left. So repetition is counted between neighbours of the grid, and copying by the nearest training
-image in feature space, held against what real images that nobody trained on show.
+A model in a loop paints flat areas or stripes: each code repeats the one above it or the one to its
+left. So repetition is counted between neighbours in the grid. A copy is found by its distance to
+the nearest training image in feature space, compared with the distances of real held-out images.
 
-Everything but the copies is counted on the completion alone, the codes after the prompt; a
-neighbour may lie in the prompt, since a stripe often goes on from there.
+Everything but the copies is counted on the completion alone, the codes after the prompt. A
+neighbour may lie in the prompt, since a stripe often continues from there.
 
 Shapes: N images, L codes per image = G * G in rows, D features, T training images.
 """
@@ -40,12 +40,12 @@ METRICS = {
 
 
 def code_arrays(ids_NL: Tensor, *, grid: int, given: int) -> dict[str, NDArray[np.float64]]:
-    """One value per image of each measure that has one; names as in `METRICS`.
+    """Per image the metrics that are defined for one image; names as in `METRICS`.
 
     Args:
         ids_NL: (N, L) codes of whole images, prompt included, in rows.
         grid: G.
-        given: how many of the codes are the prompt; at least one row must be wholly completed.
+        given: how many of the codes are the prompt; at least one whole row must follow it.
 
     Returns:
         Arrays of (N,) float64, all in [0, 1]; `flat_share` is 0 or 1.
@@ -57,7 +57,7 @@ def code_arrays(ids_NL: Tensor, *, grid: int, given: int) -> dict[str, NDArray[n
     up_NGG, left_NGG = ids_NGG[:, 1:] == ids_NGG[:, :-1], ids_NGG[:, :, 1:] == ids_NGG[:, :, :-1]
     vertical_N = up_NGG[:, completed_GG[1:]].mean(1)
     horizontal_N = left_NGG[:, completed_GG[:, 1:]].mean(1)
-    first_row = -(-given // grid)  # the first that is wholly completed
+    first_row = -(-given // grid)  # the first without a code of the prompt
     sorted_NL = np.sort(ids_NL.numpy()[:, given:], axis=1)
     distinct_N = 1 + (np.diff(sorted_NL, axis=1) != 0).sum(1)
     return {
@@ -83,8 +83,8 @@ def code_metrics(ids_NL: Tensor, *, grid: int, given: int, seed: int = 0) -> dic
 
 
 def distinct_images(completions_NL: Tensor) -> Interval:
-    """Different completions / completions, with a jackknife interval: a bootstrap would draw the
-    same image twice, which is what is measured."""
+    """Different completions / completions, with a jackknife interval: a bootstrap draws images
+    twice, and such duplicates would count as repetition."""
     count = len(completions_NL)
     _, kind_N, sizes = np.unique(
         completions_NL.numpy(), axis=0, return_inverse=True, return_counts=True
@@ -109,24 +109,25 @@ class Nearest:
 class CopyDetector:
     """Tells copies of training images by their distance in feature space.
 
-    An image counts as a copy when its nearest training image is at most as far as that of the
-    nearest `quantile` of real held-out images. So of other real images about that share count as
-    copies too, and a copy rate is to be read as an excess over it. Distances in feature space are
-    small for plain images, whether copied or not: look at the nearest images as well.
+    The threshold is the `quantile` of the distances of real held-out images to their nearest
+    training images. An image counts as a copy if its own distance is at most the threshold. So
+    about that share of other real images count as copies too, and a copy rate means its excess over
+    that share. Plain images have small distances, whether copied or not: look at the nearest images
+    as well.
 
     All features must be of the same part of an image, the completed rows, and training and held-out
-    images must have gone through the tokenizer as completions do. Of verbatim copies of CIFAR-10
-    training images below a quarter of another image, at half the resolution, this finds all 1,000;
-    with whole images against training images as they were it finds 4, fewer than among real ones.
+    images must have gone through the tokenizer, as completions have. Of 1,000 verbatim copies of
+    CIFAR-10 training images below a quarter of another image, at half the resolution, this finds
+    all. Comparing whole images with raw training images finds 4, fewer than among real images.
 
     Args:
         train_TD: features of the training images.
-        heldout_ND: features of real images outside the training set, best not those that are
-            judged later; there the rate would be `quantile` by construction.
+        heldout_ND: features of real images outside the training set. They should not be those
+            that are judged later, whose rate would be `quantile` by construction.
         quantile: 0.01 is 1 %.
 
     Raises:
-        UserError: too few held-out images to know the quantile.
+        UserError: too few held-out images to estimate the quantile.
 
     Attributes:
         threshold: the largest distance of a copy.
@@ -142,13 +143,13 @@ class CopyDetector:
             )
         self._train_TD = train_TD
         distances_N = self.nearest(heldout_ND).distances_N
-        # An image of the sample, not a point between two: a tie at 0 stays exactly 0.
+        # A value of the sample and no interpolation, so that a distance of 0 stays exactly 0.
         self.threshold = float(torch.quantile(distances_N, quantile, interpolation="lower"))
 
     def nearest(self, images_ND: Tensor) -> Nearest:
         """The nearest training image of each of (N, D) features."""
         parts = [
-            # Without matrix products, whose rounding gives a copy a distance above zero.
+            # Not by matrix products, whose rounding would give a copy a distance above zero.
             torch.cdist(part, self._train_TD, compute_mode="donot_use_mm_for_euclid_dist").min(1)
             for part in images_ND.split(CHUNK_IMAGES)
         ]

@@ -1,9 +1,9 @@
-"""Images for training and for holding out, from any kind of source, as uint8 tensors.
+"""Training and held-out images from any kind of source, as uint8 tensors.
 
-A selection is a prefix of one seeded permutation over the sorted pictures, so a larger count keeps
-the images of a smaller one and nothing depends on the order of a file system. The embedded
-vignettes need no selection: they are numbered without end, and training and held-out images are
-taken from ranges of numbers that never meet.
+A selection is a prefix of one seeded permutation of the sorted pictures. So a larger selection
+contains a smaller one, and the order of a file system has no effect. The embedded vignettes need no
+selection: they are numbered without end, and the ranges of training and held-out numbers are
+disjoint.
 
 Shapes: N images, C channels, H W pixels, H = W = size.
 """
@@ -43,8 +43,8 @@ class LabelledImages:
         images_NCHW: (N, 3, size, size) uint8.
         labels_N: (N,) int64 indices into `class_names`, or None where there are no classes.
         class_names: names of the classes.
-        source: where they came from, for messages.
-        notes: what had to be changed, a line each.
+        source: where they come from, for messages.
+        notes: what was changed in them, one line per kind of change.
     """
 
     images_NCHW: Tensor
@@ -66,8 +66,8 @@ def load_images(
             without a split. A folder has no parts: name another one to hold out.
         count: how many images.
         seed: which images; for vignettes it is the seed of the renderer.
-        size: side in pixels; images of other sizes are scaled and cut, and a note tells.
-        root: where cifar10 and fashion-mnist are kept, fetched there when missing.
+        size: side in pixels; images of other sizes are scaled and cut, and a note says so.
+        root: folder of cifar10 and fashion-mnist, to which they are downloaded if missing.
 
     Raises:
         UserError: an unknown source, one that cannot be read, too few images, or an image that
@@ -84,10 +84,10 @@ def load_images(
 
 
 def refuse_overlap(train: LabelledImages, heldout: LabelledImages) -> None:
-    """Refuse held-out images that are training images, pixel for pixel.
+    """Refuse held-out images that equal training images, pixel for pixel.
 
     Raises:
-        UserError: says how many.
+        UserError: names their number.
     """
     shared = int(_shared(train, heldout).sum())
     if shared:
@@ -100,7 +100,7 @@ def refuse_overlap(train: LabelledImages, heldout: LabelledImages) -> None:
 
 
 def drop_shared(train: LabelledImages, heldout: LabelledImages) -> LabelledImages:
-    """`heldout` without the images that are training images; a note tells how many went.
+    """`heldout` without the images that are training images; a note says how many.
 
     For published data sets, some of which repeat training images in their test split.
 

@@ -1,7 +1,7 @@
 """Where pictures come from: folders, torchvision's data sets, the hub.
 
-A source knows how many pictures it has and what class each is of, and opens one at a time: a
-selection from a large folder reads the selected files only.
+A source knows the number of its pictures and the class of each, and opens one at a time. So a
+selection from a large folder reads only the selected files.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def open_folder(folder: Path) -> Source:
     """The pictures of a folder, or of its sub-folders, each of which is then a class.
 
     Raises:
-        UserError: no such folder, no pictures in it, pictures both in it and in sub-folders, or
-            deeper than those.
+        UserError: the folder does not exist or has no pictures, has them both in itself and in
+            sub-folders, or has them deeper than in sub-folders.
     """
     check_folder(folder)
     files, folders = _listing(folder)
@@ -91,10 +91,10 @@ def open_folder(folder: Path) -> Source:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse what is no folder.
+    """Refuse a path that is no folder.
 
     Raises:
-        UserError: names it.
+        UserError: names the path.
     """
     if not os.path.isdir(folder):
         what = "a file" if os.path.exists(folder) else "which does not exist"
@@ -102,7 +102,7 @@ def check_folder(folder: Path) -> None:
             expected="embedded:vignettes, a folder of images, cifar10, fashion-mnist or "
             "hub:OWNER/NAME[:SPLIT]",
             got=f"{str(folder)!r}, {what}",
-            fix="mend the path",
+            fix="correct the path",
         )
 
 
@@ -123,12 +123,12 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def open_torchvision(name: str, *, split: Split, root: Path) -> Source:
-    """`cifar10` or `fashion-mnist`, its test split where held-out images are asked for.
+    """`cifar10` or `fashion-mnist`; its test split for held-out images.
 
     Raises:
-        UserError: it is not in `root` and cannot be fetched.
+        UserError: it is not in `root` and cannot be downloaded.
     """
-    import torchvision.datasets  # takes a second, and few runs need it
+    import torchvision.datasets  # the import takes a second, and few runs need it
 
     try:
         data: Any = getattr(torchvision.datasets, TORCHVISION[name])(
@@ -136,7 +136,7 @@ def open_torchvision(name: str, *, split: Split, root: Path) -> Source:
         )
     except (OSError, RuntimeError) as error:
         raise UserError(
-            expected=f"{name} in {str(root)!r}, or a network to fetch it",
+            expected=f"{name} in {str(root)!r}, or a network to download it",
             got=str(error).strip().splitlines()[0],
             fix=f"copy the unpacked {name} there, or use embedded:vignettes or a folder",
         ) from error
@@ -157,7 +157,7 @@ def open_hub(name: str, *, split: Split) -> Source:
         UserError: the extra is missing, the hub cannot be reached, or there is no image column.
     """
     rows, repository, part = load_split(name, default="train" if split == "train" else "test")
-    import datasets  # pyright: ignore[reportMissingImports]  # there, since rows were read
+    import datasets  # pyright: ignore[reportMissingImports]  # installed, since rows were read
 
     columns = dict(rows.features)
     images = [column for column, kind in columns.items() if isinstance(kind, datasets.Image)]
@@ -169,7 +169,7 @@ def open_hub(name: str, *, split: Split) -> Source:
             fix="choose another data set",
         )
 
-    # Undecoded: how large a picture is must be known first.
+    # Not decoded here: `open_picture` checks the size before it decodes.
     rows = rows.cast_column(images[0], datasets.Image(decode=False))
 
     def where(number: int) -> str:

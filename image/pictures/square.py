@@ -1,9 +1,9 @@
-"""Pictures opened with care and made square RGB, with a count of what had to be changed.
+"""Open pictures safely, make them square RGB, and count the changes.
 
-A data set of mixed sizes or modes trains without complaint and measures something else than its
-owner thinks, so every kind of change is counted and told; what cannot be changed without a
-decision (16-bit and CMYK pictures) is refused. So is a picture of more pixels than a camera gives,
-from its header, before they are decoded: a file of a few kilobytes can unfold to gigabytes.
+A data set of mixed sizes or modes would train without an error and measure something else than its
+owner thinks. So every kind of change is counted and reported. Pictures whose conversion needs a
+decision (16-bit, CMYK) are refused. A picture of more pixels than cameras have is refused by its
+header, before it is decoded: a file of a few kilobytes can decode to gigabytes.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _KINDS = {
 
 
 MOST_PIXELS = 64 * 2**20
-"""64 megapixels, 192 MiB once decoded: more than nearly all cameras give, and a thousand times what
-is used of it here, where images become a few hundred pixels wide."""
+"""64 megapixels, 192 MiB decoded: more than nearly all cameras have, and far more than images of a
+few hundred pixels on a side need."""
 
 
 def open_picture(file: Path | bytes, where: str) -> Image.Image:
     """A decoded picture.
 
     Args:
-        file: its path, or what is in it.
-        where: what messages call it.
+        file: its path or its content.
+        where: its name in messages.
 
     Raises:
         UserError: it cannot be read, or has more than `MOST_PIXELS`.
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns above 89 megapixels and refuses above 179, or not at all where its limit
-            # was taken away; here all of that is told in one way.
+            # Pillow warns above 89 megapixels and refuses above 179, or never where its limit was
+            # removed; here one error replaces all of this.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
                 width, height = picture.size
@@ -54,7 +54,7 @@ def open_picture(file: Path | bytes, where: str) -> Image.Image:
                 picture.load()
     except Image.DecompressionBombError as error:
         raise _too_large(f"{where} of many times that") from error
-    except UserError:  # a ValueError too
+    except UserError:  # which is a ValueError and must pass the next clause
         raise
     except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for broken files
         reason = (str(error).splitlines() or [""])[0]
@@ -68,7 +68,7 @@ def open_picture(file: Path | bytes, where: str) -> Image.Image:
 
 def _too_large(got: str) -> UserError:
     return UserError(
-        expected=f"pictures of at most {MOST_PIXELS:,} pixels, as their headers tell",
+        expected=f"pictures of at most {MOST_PIXELS:,} pixels by their headers",
         got=got,
         fix="scale it down or leave it out",
     )
@@ -89,14 +89,14 @@ class Squarer:
     def __call__(self, picture: Image.Image, where: str) -> np.ndarray:
         """(3, size, size) uint8 of `picture`, which messages call `where`.
 
-        The shorter side is scaled, bicubic with antialiasing, and the middle kept; in one step,
-        so that the longer side is not rounded in between.
+        The middle square is cut out and scaled, bicubic with antialiasing, in one step, so that
+        the longer side is not rounded in between.
 
         Raises:
             UserError: the picture's mode is not one of 1, L, LA, P, PA, RGB and RGBA.
         """
         self._seen += 1
-        # A camera's "this side up", which browsers and viewers follow.
+        # Applies the camera's orientation tag, as browsers and viewers do.
         picture = self._to_rgb(ImageOps.exif_transpose(picture), where)
         width, height = picture.size
         if (width, height) != (self.size, self.size):
@@ -111,7 +111,7 @@ class Squarer:
         return np.asarray(picture).transpose(2, 0, 1)
 
     def notes(self) -> tuple[str, ...]:
-        """A line for each kind of change that was made."""
+        """One line per kind of change."""
         return tuple(
             f"{self._changes[kind]:,} of {self._seen:,} images were {text.format(size=self.size)}"
             for kind, text in _KINDS.items()

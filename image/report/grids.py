@@ -1,6 +1,6 @@
 """Pictures for people: contact sheets, the table of completions, heat maps over the grid of codes.
 
-Everything ends up inside one offline page, so pictures are data: URIs and diagrams inline SVG.
+Everything is shown in one offline page, so pictures are data: URIs and diagrams are inline SVG.
 
 Shapes: N images, C channels, H W pixels, G codes per row and column.
 """
@@ -38,7 +38,7 @@ STYLE = f"""<style>
 
 
 def contact_sheet(images_NCHW: Tensor, *, columns: int = 12, scale: int = 2) -> Image.Image:
-    """All images side by side on white paper, enlarged without smoothing."""
+    """All images in rows on a white background, enlarged without smoothing."""
     count, _, height, width = images_NCHW.shape
     rows = math.ceil(count / columns)
     step_y, step_x = height * scale + _GAP, width * scale + _GAP
@@ -94,7 +94,7 @@ def prompt_pictures(images_NCHW: Tensor, *, grid: int, given: int) -> Tensor:
 
 
 def save_png(image: Image.Image, path: Path) -> None:
-    """Write a PNG whole, with the folders above it.
+    """Write a PNG atomically, and create the folders above it.
 
     Raises:
         UserError: the folder cannot be written.
@@ -132,7 +132,7 @@ def picture_table(columns: Mapping[str, Tensor], *, subject: str) -> str:
 def heat_maps(
     maps: Mapping[str, Sequence[float]], *, grid: int, given: int, unit: str, top: float
 ) -> str:
-    """HTML: one grid of coloured cells with their values per label, all on one colour scale.
+    """HTML: per label one grid of coloured cells with their values; all share one colour scale.
 
     Args:
         maps: label -> values of the codes that follow the given ones, row-major.
@@ -173,7 +173,7 @@ def _heat_map(values: Sequence[float], *, grid: int, given: int, top: float, lab
 
 
 def _below_each_other(label: str) -> str:
-    """A label in the lines of a narrow column: its parts where it has some, else its words."""
+    """A label broken into lines for a narrow column: at its commas, else at its spaces."""
     return label.replace(", ", ",\n") if ", " in label else label.replace(" ", "\n")
 
 

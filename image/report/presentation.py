@@ -1,4 +1,4 @@
-"""What the report of an image run shows: pictures side by side, and where the model is unsure.
+"""What the report of an image run shows: pictures side by side, and the entropy at each code.
 
 Shapes: N images, C channels, H W pixels.
 """
@@ -47,11 +47,11 @@ def present(
         images: condition -> (N, C, H, W) uint8 images, "real" among them.
         by_position: model -> measure -> mean per completed code.
         nearest_NCHW: the training images nearest to the first hyperfitted greedy completions.
-        judge: defines its metrics.
+        judge: gives the definitions of its metrics.
         grid: codes per row and column.
         given: how many codes are the prompt.
-        folder: of the run.
-        methods: condition -> how it decodes, for the labels.
+        folder: the folder of the run.
+        methods: condition -> decoding method, for the labels.
     """
     shown = {"prompt": prompt_pictures(images["real"][:ROWS_SHOWN], grid=grid, given=given)}
     shown |= {condition_label(name, methods): part[:ROWS_SHOWN] for name, part in images.items()}

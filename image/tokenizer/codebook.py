@@ -1,10 +1,11 @@
-"""The codebook while it is trained: k-means start, moving averages, restarts of dead codes.
+"""Training of the codebook: k-means start, moving averages, restarts of dead codes.
 
-`VQModel` begins with a codebook near zero, which most encoders never reach: a few codes take
-everything and the rest never get a gradient. Here the rows start as k-means centres of real encoder
-outputs, follow the mean of what they are chosen for (van den Oord et al. 2017, appendix A.1), and a
-row that nothing has chosen for a while becomes an encoder output of the current batch (Dhariwal et
-al. 2020, "Jukebox", section 3.1).
+`VQModel` begins with a codebook near zero, far from the outputs of most encoders: all outputs are
+then quantised to a few codes, and the other codes never get a gradient. Here the rows start as
+k-means centres of encoder outputs. Each row then follows the moving average of the outputs that are
+quantised to it (van den Oord et al. 2017, appendix A.1). A row that no output was quantised to for
+some updates is replaced by an encoder output of the current batch (Dhariwal et al. 2020, "Jukebox",
+section 3.1).
 
 Shapes: K codes, D width of a code, M latents of one batch.
 """
@@ -22,12 +23,12 @@ KMEANS_STEPS = 10
 
 
 class Codebook:
-    """Moves the rows of one embedding; gradients leave it alone.
+    """Updates the rows of one embedding, which gets no gradients.
 
     Args:
         embedding_KD: the quantiser's weight, fp32, changed in place.
         decay: of the moving averages, in [0, 1).
-        restart_after: updates without being chosen after which a row is dead.
+        restart_after: a row that is not chosen for this many updates is dead.
         seed: of the draws.
     """
 
@@ -48,8 +49,8 @@ class Codebook:
 
         Args:
             latents_MD: at least K of them.
-            batch_latents: how many a batch will have, for the scale of the averaged counts.
-            update: the number of the update before which this happens.
+            batch_latents: latents per batch, for the scale of the averaged counts.
+            update: number of the next update.
         """
         codes = len(self.embedding_KD)
         draw = self._generator(update)
@@ -62,12 +63,12 @@ class Codebook:
 
     @torch.no_grad()
     def follow(self, latents_MD: Tensor, ids_M: Tensor, *, update: int) -> None:
-        """Move the rows towards the latents they were chosen for, then replace dead rows.
+        """Move the rows towards the latents that were quantised to them, then replace dead rows.
 
         Args:
             latents_MD: encoder outputs of this batch.
-            ids_M: the row each was quantised to.
-            update: the number of this update.
+            ids_M: the row that each was quantised to.
+            update: number of this update.
         """
         counts_K, sums_KD = totals(latents_MD, ids_M, len(self.embedding_KD))
         self.counts_K.lerp_(counts_K, 1.0 - self.decay)
@@ -90,11 +91,11 @@ class Codebook:
         return (update - self.chosen_at_K <= window).float().mean().item()
 
     def perplexity(self) -> float:
-        """exp of the entropy of the averaged counts: how many equally used rows they amount to."""
+        """exp of the entropy of the averaged counts: the equivalent number of equally used rows."""
         return torch.distributions.Categorical(self.counts_K).entropy().exp().item()
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the rows themselves, which are the model's."""
+        """The state except the rows, which belong to the model."""
         return {
             "counts": self.counts_K.cpu(),
             "sums": self.sums_KD.cpu(),
@@ -109,5 +110,5 @@ class Codebook:
         self.restarts = state["restarts"]
 
     def _generator(self, update: int) -> torch.Generator:
-        """Draws depend on seed and update alone, so a resumed run makes the same."""
+        """Draws depend on seed and update alone, so a resumed run draws the same numbers."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + update)

@@ -1,8 +1,8 @@
 """ImageGPT's tokenizer: every pixel becomes the nearest of K colours (Chen et al. 2020, "Generative
 pretraining from pixels", section 3.2).
 
-Encoding is the library's own processor, so ids are those its checkpoints were trained on; decoding
-is a look-up, which the library leaves to its users.
+The library's own processor encodes, so ids are those that its checkpoints were trained on. Decoding
+is a table lookup, which the library does not have.
 
 Shapes: N images, C channels, H W pixels, L = H * W codes per image, K colours.
 """
@@ -28,7 +28,7 @@ class ColourTokenizer:
     """One code per pixel.
 
     Args:
-        processor: with clusters; its size is the size of the images.
+        processor: has colour clusters; its size is the size of the images.
 
     Raises:
         UserError: a processor for images that are not square.
@@ -95,6 +95,6 @@ def load_colours(where: str) -> ColourTokenizer:
         raise UserError(
             expected="an ImageGPT processor",
             got=f"{where!r}, which cannot be read: {reason[:200]}",
-            fix="save or fetch it again",
+            fix="save or download it again",
         ) from error
     return ColourTokenizer(processor)

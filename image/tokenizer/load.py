@@ -1,4 +1,4 @@
-"""Images as sequences of codes: what every image tokenizer offers, and where one comes from.
+"""Images as sequences of codes: the protocol of image tokenizers, and how one is loaded.
 
 A path is "embedded" (the tokenizer inside the package), a folder, or a hub id; it holds a
 `diffusers.VQModel` or the processor of an ImageGPT with its colour clusters. Codes are row-major.
@@ -29,7 +29,7 @@ from image.tokenizer.vq import load_vq
 
 EMBEDDED = "embedded"
 TOKENIZER_FOLDER = "image_tokenizer"
-"""In the folder of a model: the tokenizer whose codes it was trained on."""
+"""Name of the folder, inside that of a model, with the tokenizer of its codes."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _A_TOKENIZER = "'embedded', or a folder or hub id of a VQModel or of an ImageGPT processor"
 
@@ -75,19 +75,19 @@ class ImageTokenizer(Protocol):
 
 
 def load_tokenizer(name: str, *, device: torch.device | str = "cpu") -> ImageTokenizer:
-    """The tokenizer at `name`, which its files make a VQModel or colour clusters.
+    """The tokenizer at `name`; its files decide whether it is a VQModel or colour clusters.
 
     Args:
         name: "embedded", a folder, or a hub id.
         device: where the VQModel computes.
 
     Raises:
-        UserError: nothing there, neither kind, or files that cannot be read.
+        UserError: the path does not exist, holds neither kind, or cannot be read.
     """
     where = str(files("image") / "assets" / "tokenizer") if name == EMBEDDED else name
     if not os.path.isdir(where) and (os.path.exists(where) or not _HUB_ID.fullmatch(where)):
         what = "which is a file" if os.path.exists(where) else "which does not exist"
-        raise UserError(expected=_A_TOKENIZER, got=f"{name!r}, {what}", fix="mend the path")
+        raise UserError(expected=_A_TOKENIZER, got=f"{name!r}, {what}", fix="correct the path")
     if _settings(where, "config.json").get("_class_name") == "VQModel":
         return load_vq(where, device=device)
     if _settings(where, "preprocessor_config.json").get("clusters"):
@@ -100,7 +100,7 @@ def load_tokenizer(name: str, *, device: torch.device | str = "cpu") -> ImageTok
 
 
 def tokenizer_of(model: str) -> str:
-    """Where the tokenizer of a model is: in a folder of its own, or (ImageGPT) beside the weights.
+    """Path of a model's tokenizer: a folder of its own or, for ImageGPT, the model's folder.
 
     Args:
         model: "embedded", a folder, or a hub id.
@@ -110,12 +110,12 @@ def tokenizer_of(model: str) -> str:
 
 
 def cached_codes(tokenizer: ImageTokenizer, images_NCHW: Tensor, folder: Path | None) -> Tensor:
-    """The codes of some images, kept in a file named for tokenizer and pixels.
+    """The codes of some images, cached in a file that is named by a hash of tokenizer and pixels.
 
     Args:
-        tokenizer: encodes where no file is there yet.
+        tokenizer: encodes the images if there is no such file yet.
         images_NCHW: (N, 3, H, W) uint8.
-        folder: of the cache, made where needed; None keeps nothing.
+        folder: of the cache, created if needed; None does not cache.
 
     Returns:
         (N, L) int64.
@@ -143,7 +143,7 @@ def cached_codes(tokenizer: ImageTokenizer, images_NCHW: Tensor, folder: Path | 
 
 
 def _settings(where: str, filename: str) -> dict[str, Any]:
-    """A JSON file of a folder or hub repository; empty where there is none."""
+    """Content of a JSON file in a folder or hub repository; empty if there is no such file."""
     try:
         path = cached_file(where, filename, _raise_exceptions_for_missing_entries=False)
         settings = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}

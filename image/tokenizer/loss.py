@@ -1,14 +1,14 @@
-"""What the tokenizer is trained on.
+"""The loss of the image tokenizer.
 
     L1 + w_p * perceptual + w_c * commitment + w_s * stability
 
 Perceptual: distance of channel-normalised feature maps at several scales, as in LPIPS (Zhang et al.
 2018) without its learnt weights. Commitment: encoder outputs stay near their codes (van den Oord et
-al. 2017). Stability: the reconstruction, encoded again, falls near the same codes, so that codes of
-generated images mean what they say; the term teaches encoder and decoder alike.
+al. 2017). Stability: the reconstruction, encoded again, gives nearly the same codes, so that the
+codes of a decoded image are those that it was made from. This term trains both encoder and decoder.
 
 The last two are squared distances divided by the variance of the codes. Nothing else fixes the
-scale of latents, so a plain distance is made small by shrinking them, codes and all.
+scale of the latents, so training would reduce a plain distance by shrinking latents and codes.
 
 Shapes: N images, C channels, H W pixels, M = N * G * G latents of width D.
 """
@@ -35,7 +35,7 @@ class LossParts:
         total: scalar with a gradient.
         terms: name -> detached scalar.
         latents_MD: encoder outputs, detached.
-        ids_M: their codes; None while nothing is quantised.
+        ids_M: their codes; None without quantisation.
     """
 
     total: Tensor
@@ -64,7 +64,7 @@ class TokenizerLoss:
         """The loss of a batch.
 
         Args:
-            model: whose codebook needs no gradient.
+            model: its codebook needs no gradient.
             signed_NCHW: images in [-1, 1].
             quantise: False trains a plain autoencoder.
         """

@@ -1,4 +1,4 @@
-"""uint8 pixels at the seams and floats inside a model: the two ways across.
+"""Conversion between uint8 pixels, used everywhere outside models, and the floats inside them.
 
 Shapes: N images, C channels, H W pixels.
 """
@@ -12,7 +12,7 @@ from common.errors import UserError
 
 
 def check_images(images_NCHW: Tensor, *, size: int, of: str) -> None:
-    """Refuse images of another size than a model was made for.
+    """Refuse images whose size does not fit a model.
 
     Args:
         images_NCHW: (N, 3, H, W) uint8.
@@ -38,5 +38,5 @@ def to_signed(images_NCHW: Tensor) -> Tensor:
 
 
 def to_uint8(signed_NCHW: Tensor) -> Tensor:
-    """Floats around [-1, 1] to uint8, clipped and rounded; undoes `to_signed` exactly."""
+    """Floats around [-1, 1] to uint8, clipped and rounded; the exact inverse of `to_signed`."""
     return ((signed_NCHW + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""How good a tokenizer is: fidelity of its reconstructions, use and stability of its codes.
+"""Quality of a tokenizer: fidelity of its reconstructions, usage and stability of its codes.
 
 Shapes: N images, C channels, H W pixels, L codes per image, K codes.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from common.measure.intervals import Interval, bootstrap_mean
 from image.tokenizer.load import ImageTokenizer
 
-# Error of a perfect image after rounding to 8 bits; an exact reconstruction counts as this.
+# Mean squared error of rounding to 8 bits; an exact reconstruction counts as this error.
 LEAST_SQUARED_ERROR = 1.0 / 12.0
 
 
@@ -28,7 +28,7 @@ class TokenizerQuality:
         psnr_db: per image, averaged.
         pooled_psnr_db: of the mean squared error over all images; never above `psnr_db`.
         usage: share of the K codes that occur at least once.
-        perplexity: exp of the entropy of the codes, in equally used codes.
+        perplexity: exp of the entropy of the codes, the equivalent number of equally used codes.
         stability: share of codes that are the same after decoding and encoding again.
         reconstructions_NCHW: uint8.
     """
@@ -82,7 +82,7 @@ def squared_errors(images_NCHW: Tensor, others_NCHW: Tensor) -> np.ndarray:
 
 
 def psnr_db(squared_error: np.ndarray | float) -> np.ndarray:
-    """10 log10(255^2 / error), with the error of rounding as the least: at most 58.9 dB."""
+    """10 log10(255^2 / error); the error is at least that of rounding, so at most 58.9 dB."""
     return 10.0 * np.log10(255.0**2 / np.maximum(squared_error, LEAST_SQUARED_ERROR))
 
 

@@ -1,4 +1,4 @@
-"""A run of `image.tokenize`: read the images, train, save, measure what was saved."""
+"""A run of `image.tokenize`: read the images, train, save, measure the saved tokenizer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GRID_COLUMNS, GRID_ROWS = 16, 4
 
 
 def run_tokenizer(config: TokenizeConfig, command: list[str]) -> None:
-    """Train and measure a tokenizer; with `dry_run` only tell the cost.
+    """Train and measure a tokenizer; with `dry_run` only report the cost.
 
     Args:
         config: the options, checked.
@@ -108,7 +108,7 @@ def cost(config: TokenizeConfig, shape: VQModel, device: torch.device) -> str:
 
 
 def kept_bytes(config: TokenizeConfig, shape: VQModel) -> int:
-    """Bytes that one update keeps for its backward pass, without the feature network's."""
+    """Bytes that one update keeps for its backward pass; the feature network is not counted."""
     kept: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:

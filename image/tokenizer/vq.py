@@ -1,11 +1,11 @@
 """A `diffusers.VQModel` as an image tokenizer.
 
-`VQModel.encode(x).latents` is before quantisation and `VQModel.decode` would quantise again, so ids
-are taken from `model.quantize` and decoded from the codebook's own rows. All arithmetic is fp32:
-codes are decided by small differences of distances.
+`VQModel.encode(x).latents` are not yet quantised, and `VQModel.decode` would quantise again. So ids
+are taken from `model.quantize`, and decoding starts from the rows of the codebook. All arithmetic
+is fp32, because small differences of distances decide the codes.
 
-Files hold fp16 where that loses nothing. `rounded` makes weights so, all but the codebook, which
-halves the file; `from_pretrained` gives fp32 again.
+Files hold weights in fp16 where that loses nothing. `rounded` rounds all weights but the codebook,
+which halves the file; `from_pretrained` returns fp32 again.
 
 Shapes: N images, C channels, H W pixels, L codes per image = G * G, D codebook width.
 """
@@ -36,10 +36,10 @@ class VQTokenizer:
     """Codes of a VQModel.
 
     Args:
-        model: fp32; it computes where its weights are.
+        model: fp32; it computes on the device of its weights.
 
     Raises:
-        UserError: a configuration that gives no grid of whole codes.
+        UserError: the image size is not a multiple of the model's reduction.
     """
 
     def __init__(self, model: VQModel) -> None:
@@ -57,7 +57,7 @@ class VQTokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over configuration and weights, taken anew at every call."""
+        """sha256 over configuration and weights, computed at every call."""
         config: Any = self.model.config
         settings = {key: config[key] for key in sorted(config) if not key.startswith("_")}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -116,20 +116,21 @@ def new_vq_model(
 ) -> VQModel:
     """A VQModel with random weights, without attention.
 
-    Convolutions start from the scale that keeps variance in a linear net, and residual branches
-    from zero: PyTorch's own start makes features so small that it costs 2.5 dB after 400 updates.
+    Convolutions are initialised to preserve variance in a linear network, and residual branches to
+    zero. PyTorch's own initialisation makes features so small that it costs 2.5 dB after 400
+    updates.
 
     Args:
         image_size: H and W.
         codes: rows of the codebook.
-        embed_dim: width of a row; few dimensions are used more evenly than many (Yu et al. 2022,
-            "Vector-quantized image modeling with improved VQGAN", section 3.2).
+        embed_dim: width of a row; with few dimensions the codes are used more evenly (Yu et al.
+            2022, "Vector-quantized image modeling with improved VQGAN", section 3.2).
         channels: per resolution; each step from one to the next halves the image.
         layers_per_block: residual blocks per resolution (the decoder has one more).
         groups: of the group norms.
 
     Raises:
-        UserError: numbers that do not divide.
+        UserError: `channels` or `image_size` is not a multiple of what it must be.
     """
     if not channels or any(width < 1 or width % groups for width in channels):
         raise UserError(
@@ -163,13 +164,13 @@ def new_vq_model(
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             assert module.bias is not None
             nn.init.zeros_(module.bias)
-        if name.endswith("conv2"):  # the last of a residual branch
+        if name.endswith("conv2"):  # the last convolution of a residual branch
             nn.init.zeros_(module.weight)
     return model
 
 
 def rounded(model: VQModel) -> VQModel:
-    """A copy whose weights, but for the codebook, are fp32 numbers that fp16 holds exactly."""
+    """A copy in fp32 whose weights, except the codebook, fp16 represents exactly."""
     copied = copy.deepcopy(model)
     for name, weight in copied.named_parameters():
         if not name.startswith(CODEBOOK):
@@ -184,7 +185,7 @@ def load_vq(where: str, *, device: torch.device | str = "cpu") -> VQTokenizer:
         UserError: it cannot be read, or weights are missing or of another shape.
     """
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # missing weights are told below, as an error
+    logging.set_verbosity_error()  # missing weights are reported below, as an error
     try:
         loaded: Any = VQModel.from_pretrained(
             where, torch_dtype=torch.float32, output_loading_info=True, use_safetensors=True
@@ -194,7 +195,7 @@ def load_vq(where: str, *, device: torch.device | str = "cpu") -> VQTokenizer:
         raise UserError(
             expected="a checkpoint of a VQModel in safetensors",
             got=f"{where!r}, which cannot be read: {reason[:200]}",
-            fix="save or fetch it again",
+            fix="save or download it again",
         ) from error
     finally:
         logging.set_verbosity(verbosity)
@@ -204,6 +205,6 @@ def load_vq(where: str, *, device: torch.device | str = "cpu") -> VQTokenizer:
         raise UserError(
             expected="a complete checkpoint of a VQModel",
             got=f"{where!r}, where {len(missing)} weights are missing, such as {missing[0]}",
-            fix="use a checkpoint that was saved whole",
+            fix="use a complete checkpoint",
         )
     return VQTokenizer(model.to(device).eval())

@@ -155,7 +155,7 @@ def test_generate_completes_with_the_run_s_model(
     told = json.loads(capsys.readouterr().out)
     assert np.array(told["codes"]).shape == (3, CODES) and told["given"] == GIVEN
     assert out.is_file()
-    assert "which is there" in fails(arguments, capsys, image.generate.main)
+    assert "which exists" in fails(arguments, capsys, image.generate.main)
     free = ["--prompt_share", "0", "--method", "sampled", "--overwrite", "--seed"]
     drawn = []
     for seed in ("1", "2"):

@@ -195,7 +195,10 @@ def byte_level(**changes: Any) -> PreTrainedTokenizerBase:
     [
         ({"model": models.WordLevel({"a": 0}, unk_token="a")}, "WordLevel"),
         ({"pre_tokenizer": pre_tokenizers.Whitespace()}, "another pre-tokenizer"),
-        ({"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)}, "another pre-tokenizer"),
+        (
+            {"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)},
+            "another pre-tokenizer",
+        ),
         ({"normalizer": normalizers.Lowercase()}, "normalises texts first"),
         ({"normalizer": normalizers.NFC()}, "normalises texts first"),
     ],
