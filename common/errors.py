@@ -16,7 +16,7 @@ EXIT_NO_READER = 141
 
 
 class UserError(ValueError):
-    """A mistake the user can mend, told in one line.
+    """A mistake that the user can correct, reported in one line.
 
     Args:
         expected: what the program needed, e.g. "a folder with config.json".

@@ -16,7 +16,7 @@ from common.record.manifest import MANIFEST, files_below
 from common.record.run_folder import RunFolder
 from common.tools.inputs import keep_apart, local_path, named_paths
 
-OUTSIDE, AMONG = "to lie outside of what is written", "whose files are data"
+OUTSIDE, AMONG = "to lie outside of the output", "whose files are data"
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""Continue prompts: many at once, by named methods, with a cache that was tried first."""
+"""Continue prompts: many at once, by named methods, with a cache that is verified first."""

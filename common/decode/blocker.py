@@ -1,10 +1,11 @@
-"""Citation blocker: forbid continuing a run copied from the training set (P1).
+"""Citation blocker: forbid continuing a run copied from the training set.
 
-A hyperfitted model has seen its training sequences many times, so a reader asks whether its good
-prose is recitation. With the blocker it cannot recite: as soon as the last `match` generated
-tokens stand in the training set, the tokens that follow them there get probability zero. Every
-decode step pays for it, so the match is one search in a sorted table of hashes on the scores'
-device, without a Python loop over the batch and without waiting for the device.
+It is that of P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318). A hyperfitted model has seen its
+training sequences many times, so a reader asks whether its good prose is recitation. With the
+blocker it cannot recite: as soon as the last `match` generated tokens occur in the training set,
+the tokens that follow them there get probability zero. It runs at every decoding step, so a match
+is one search in a sorted table of hashes on the scores' device, without a Python loop over the
+batch and without a synchronisation.
 
 Shapes: B sequences, L tokens so far, V vocabulary, W = `match`, G different W-grams of the training
 set, E (W-gram, following token) pairs, K most followers of any W-gram.
@@ -32,7 +33,7 @@ class _Table:
     Attributes:
         weights_W: hash of a W-gram = sum of weight * token, modulo 2**64.
         hashes_G: ascending and distinct.
-        grams_GW: the tokens, to tell a true match from an equal hash.
+        grams_GW: the tokens, to distinguish a true match from an equal hash.
         first_G: where the followers of a W-gram begin in `followers_E`.
         count_G: how many different followers it has.
         followers_E: token ids.
@@ -56,19 +57,19 @@ class CitationBlocker(LogitsProcessor):
     """Gives -inf to every token that would continue a `match`-token run from the training set.
 
     Only generated tokens count: a run that begins in the prompt, or in its left padding, is not
-    the model's own citation. Works in `model.generate(logits_processor=[blocker])` and as a plain
-    function of (input_ids, scores). Put it before top-k and top-p filters, so that these choose
-    among what is left, and after those that forbid tokens. A row is left alone where no token would
-    remain, the forbidden ones before it included: it has to continue somehow.
+    the model's own citation. The blocker works in `model.generate(logits_processor=[blocker])` and
+    as a plain function of (input_ids, scores). Put it after processors that forbid tokens, and
+    before top-k and top-p filters, so that these choose among the remaining tokens. A row in which
+    no token would remain is not changed, because the text has to continue.
 
     Args:
         sequences: training sequences, int64 arrays; a run never crosses from one to the next.
         match: how many generated tokens must match (5 in P1).
         prompt_length: columns of `input_ids` before the first generated token, padding included.
         word_start_V: (V,) bool, which tokens begin a new word. P1 blocks only once the current word
-            is complete, and it is complete exactly if the next token begins another: so with this
-            mask, only followers that begin a word are blocked and a word may always be finished.
-            None blocks every follower (for tokens that have no words, such as image codes).
+            is complete, which is so exactly if the next token begins another word. So with this
+            mask only followers that begin a word are blocked, and a word may always be finished.
+            None blocks every follower (for tokens without words, such as image codes).
 
     Raises:
         UserError: no training sequence is longer than `match`.

@@ -1,11 +1,11 @@
-"""Whether a model may decode with a cache: tried on the model itself, before anything is generated.
+"""Check on the model itself whether it may decode with a cache, before anything is generated.
 
-A cache that an architecture does not support gives wrong scores without any error: state-space
-models ignore keys and values, recurrent ones keep their state elsewhere, and where the rotary
-frequencies change with the length, keys that were kept do not change with them. So two sequences as
-long as those to come are scored with and without the cache, split as decoding splits them. Where
-the scores differ, or the model does not take the cache at all, decoding runs every step over the
-whole sequence: slow, and always right.
+A cache that an architecture does not support gives wrong scores without any error. State-space
+models ignore keys and values, and recurrent ones keep their state elsewhere. Where the rotary
+frequencies change with the length, cached keys do not change with them. So two sequences of the
+length to be decoded are scored with and without the cache, in the steps of decoding. If the scores
+differ, or the model does not accept the cache, decoding runs every step over the whole sequence:
+slow, and always right.
 
 Shapes: P prompts, B of them tried, C tokens of prompt, L fed tokens, V vocabulary.
 """
@@ -34,10 +34,10 @@ LOW_PRECISION_TOLERANCE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class CacheCheck:
-    """What came of it.
+    """Result of the check.
 
     Attributes:
-        bytes_per_sequence: of cache, for the whole length; 0 without a cache.
+        bytes_per_sequence: size of the cache for the whole length; 0 without a cache.
         reason: why the cache must not be used, or None.
     """
 
@@ -60,7 +60,7 @@ def check_cache(model: PreTrainedModel, ids_PC: Tensor, total: int) -> CacheChec
         return CacheCheck(reason=reason)
     ids_BC = ids_PC[:TRIED_PROMPTS].to(model.device)
     ids_BL = torch.cat([ids_BC, _filler(model, len(ids_BC), fed - context)], dim=1)
-    # First without, so that a model that fails anyway fails with its own error.
+    # First without the cache, so that a model that fails anyway raises its own error.
     plain_BV = last_scores(model, ids_BL, None).float()
     try:
         cache = growing_cache(model, total)
@@ -75,7 +75,7 @@ def check_cache(model: PreTrainedModel, ids_PC: Tensor, total: int) -> CacheChec
         return CacheCheck(reason="it does not take a cache of keys and values")
     spread_B = (plain_BV - plain_BV.mean(dim=-1, keepdim=True)).norm(dim=-1)
     worst = float(((cached_BV - plain_BV).norm(dim=-1) / spread_B.clamp(min=1e-30)).max())
-    # Not "above", so that NaN is refused.
+    # Written with `not`, so that NaN is refused.
     if not worst <= TOLERANCE.get(compute_dtype(model), LOW_PRECISION_TOLERANCE):
         return CacheCheck(reason="its scores with a cache are not those without")
     return CacheCheck(bytes_per_sequence=bytes_per_sequence(cache))
@@ -84,7 +84,7 @@ def check_cache(model: PreTrainedModel, ids_PC: Tensor, total: int) -> CacheChec
 def last_scores(model: PreTrainedModel, ids_BL: Tensor, cache: object | None) -> Tensor:
     """(B, V) scores after the last token, in the model's dtype."""
     extra: dict[str, Any] = {"logits_to_keep": 1} if keeps_last_only(model) else {}
-    if cache is not None:  # some models know no such argument
+    if cache is not None:  # some models do not accept this argument
         extra["past_key_values"] = cache
     output = model(input_ids=ids_BL, use_cache=cache is not None, **extra)
     return output.logits[:, -1]
@@ -92,7 +92,7 @@ def last_scores(model: PreTrainedModel, ids_BL: Tensor, cache: object | None) ->
 
 def keeps_last_only(model: PreTrainedModel) -> bool:
     """Whether `forward` can compute the scores of the last position only."""
-    # A peft wrapper hands its arguments on to the model inside.
+    # A peft wrapper passes its arguments on to the model inside.
     inner = getattr(model, "get_base_model", lambda: model)()
     return _keeps_last_only(type(inner))
 
@@ -103,11 +103,11 @@ def _keeps_last_only(model_class: type[PreTrainedModel]) -> bool:
 
 
 def _moving_frequencies(model: PreTrainedModel, context: int, fed: int) -> str | None:
-    """Why keys of earlier steps go stale, where the rotary frequencies follow the length.
+    """Why cached keys become wrong, if the rotary frequencies change with the length; else None.
 
-    "longrope" has one set of frequencies up to a length and another past it; "dynamic" changes
-    them with every token past one. The difference is small in a model that was not trained with
-    them, and rounding can hide it, so the configuration is asked as well.
+    "longrope" has one set of frequencies up to a length and another beyond it; "dynamic" changes
+    them with every token beyond one. In a model that was not trained with them the difference is
+    small and rounding can hide it, so the configuration is read as well.
     """
     config = model.config.get_text_config(decoder=True)
     rope = getattr(config, "rope_parameters", None) or {}
@@ -124,8 +124,8 @@ def _moving_frequencies(model: PreTrainedModel, context: int, fed: int) -> str |
 
 
 def _filler(model: Any, rows: int, columns: int) -> Tensor:
-    """(rows, columns) ids in place of the tokens to come: a prompt repeated would not do, since
-    attention to equal tokens is the same whatever the cache holds."""
+    """(rows, columns) random ids for the tokens to be generated. Repeating the prompt would not do:
+    attention to equal tokens gives the same result whatever the cache holds."""
     limit = model.get_input_embeddings().weight.shape[0]
     generator = torch.Generator().manual_seed(0)
     return torch.randint(limit, (rows, columns), generator=generator).to(model.device)

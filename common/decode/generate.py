@@ -1,12 +1,12 @@
-"""Generating continuations for many prompts at once.
+"""Generate continuations of many prompts at once.
 
-Why not `model.generate`: at the batch of 8 that the authors' code uses it spends most of a step
-on Python and on copying its cache. Prompts of a set have one length, so all of them fit one batch
-without padding; this loop takes as many as memory allows, computes the scores of the last position
-only, and keeps its cache in place. It reads nothing from the checkpoint's generation config.
+Why not `model.generate`: at the batch size of 8 in the authors' code it spends most of a step on
+Python and on copying its cache. Prompts of a set have one length, so they form batches without
+padding. This loop batches as many as memory allows, computes the scores of the last position only,
+and updates its cache in place. It reads nothing from the checkpoint's generation config.
 
-Sampling draws the uniform numbers for every (prompt, step) from the seed before it begins and
-inverts the distribution function with them, so a sample does not depend on how prompts are batched.
+Sampling draws one uniform number per prompt and step from the seed before it begins, and inverts
+the distribution function with them. So a sample does not depend on the batches.
 
 Shapes: P prompts, B of them in a batch, C tokens of prompt, N new tokens, T = C + N, V vocabulary.
 """
@@ -35,20 +35,20 @@ MEMORY_SHARE = 0.5
 # Copies of the (B, V) float32 scores alive in a step: scores, processed, sorted values and indices,
 # probabilities and their float64 sums.
 SCORE_COPIES = 10
-# Bytes of a step without a cache per token and hidden size: what one block computes at a time, most
-# of all in a state-space model in plain torch, 3 float32 of 2 x 16 states.
+# Bytes of activations of a step without a cache, per token and unit of hidden size. The largest
+# case is a block of a state-space model in plain torch: 3 float32 of 2 x 16 states.
 UNCACHED_BYTES = 400
 
 Notify = Callable[[str], None]
 
 
 def to_stderr(line: str) -> None:
-    """Where notices go by default."""
+    """Print a notice to standard error, the default."""
     print(line, file=sys.stderr)
 
 
 def once(notify: Notify) -> Notify:
-    """`notify`, for each line once: a run decodes many times, one model."""
+    """`notify`, but each line only once: a run decodes many times with the same model."""
     return functools.cache(notify)
 
 
@@ -69,20 +69,20 @@ def generate(
     """Continue every prompt.
 
     Args:
-        model: a causal language model; evaluated in eval mode, its training flag is restored.
+        model: a causal language model; it decodes in eval mode, then its mode is restored.
         ids_PC: (P, C) int64 prompts of one length, C at least 1.
         new_tokens: N, at least 1.
         method: from `common.decode.methods`.
         seed: for sampling methods.
         processors: further score processors, e.g. the citation blocker. Called with the (B, L)
             ids so far and (B, V) float32 scores, after penalties and before top-k and top-p.
-        max_batch: upper limit of B; by default what memory allows.
-        stop_at: end a continuation before this id. By default none is special and every
-            continuation has N tokens, as measuring over a fixed length needs.
-        use_cache: False computes every step from scratch, as is done anyway where the model's
-            cache cannot be trusted (`common.decode.cache_check`).
-        progress: called with (tokens done, tokens in all) after every step.
-        notify: told in one line why decoding will be slow, where it will.
+        max_batch: upper limit of B; by default as many as memory allows.
+        stop_at: end a continuation before this id. By default no id is special and every
+            continuation has N tokens, because measures need a fixed length.
+        use_cache: False computes every step from scratch, which also happens where the model's
+            cache fails its check (`common.decode.cache_check`).
+        progress: called with (tokens done, tokens in total) after every step.
+        notify: called with one line that says why decoding will be slow, if it will.
 
     Returns:
         P arrays of int64 ids, without the prompt.
@@ -103,7 +103,7 @@ def generate(
         needed = _uncached_bytes(model, total) if cache_bytes is None else cache_bytes
         batch = min(_fitting(model, needed), prompts, max_batch or prompts)
         while len(done) < prompts:
-            # Even batches: 130 prompts in batches of at most 128 are 65 + 65, not 128 + 2.
+            # Even batches: 130 prompts in batches of at most 128 become 65 + 65, not 128 + 2.
             left = prompts - len(done)
             rows = slice(len(done), len(done) + -(-left // -(-left // batch)))
             steps = _steps(
@@ -134,10 +134,10 @@ def stream(
     stop_at: int | None = None,
     notify: Notify = to_stderr,
 ) -> Iterator[int]:
-    """Continue one (C,) prompt, giving each token as it comes; arguments as for `generate`.
+    """Continue one (C,) prompt and yield each token at once; arguments as for `generate`.
 
     With the same seed, `generate` gives the same tokens for its first prompt only. `notify` is
-    called before this returns: its line does not stand among the tokens.
+    called before this returns, so that its line is not printed among the tokens.
     """
     noise_1N = _noise(1, new_tokens, seed) if method.do_sample else None
     ids_1C = ids_C[None]
@@ -189,9 +189,9 @@ def _steps(
 
 
 def _cache_bytes(model: PreTrainedModel, ids_PC: Tensor, total: int, notify: Notify) -> int | None:
-    """Bytes of cache per sequence; None where decoding does without, of which `notify` is told."""
+    """Bytes of cache per sequence; None without a cache, after calling `notify` with the reason."""
     if total == ids_PC.shape[1] + 1:
-        return None  # one step, after which nothing would be read from a cache
+        return None  # one step, so nothing would ever be read from the cache
     check = check_cache(model, ids_PC, total)
     if check.reason is None:
         return check.bytes_per_sequence
@@ -204,7 +204,7 @@ def _cache_bytes(model: PreTrainedModel, ids_PC: Tensor, total: int, notify: Not
 
 
 def _uncached_bytes(model: PreTrainedModel, total: int) -> int:
-    """Bytes that a step over a whole sequence takes at most, roughly."""
+    """Rough upper limit of the bytes of a step over a whole sequence."""
     config = model.config.get_text_config(decoder=True)
     scores = 0 if keeps_last_only(model) else config.vocab_size * model.dtype.itemsize
     return total * (UNCACHED_BYTES * config.hidden_size + scores)
@@ -216,7 +216,7 @@ def _fitting(model: PreTrainedModel, sequence_bytes: int) -> int:
     needed = sequence_bytes + SCORE_COPIES * vocabulary * torch.float32.itemsize
     if model.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(model.device)
-        # What the allocator holds but does not use is free to us as well.
+        # What torch's allocator holds without using it is available as well.
         free += torch.cuda.memory_reserved(model.device)
         free -= torch.cuda.memory_allocated(model.device)
     else:
@@ -275,11 +275,11 @@ def _noise(prompts: int, new_tokens: int, seed: int) -> Tensor:
 def _sample(scores_BV: Tensor, noise_B: Tensor) -> Tensor:
     """(B,) tokens by inverting the distribution function at `noise_B`.
 
-    Sums are in float64, so that a vocabulary of 100,000 does not round the tail away.
+    Sums are in float64: in float32 the tail of a vocabulary of 100,000 would be rounded away.
     """
     sums_BV = scores_BV.double().softmax(dim=-1).cumsum(dim=-1)
     goal_B1 = noise_B.double()[:, None] * sums_BV[:, -1:]
-    # right=True: the first sum above the goal, hence never a token of probability zero.
+    # right=True finds the first sum above the goal, so never a token of probability zero.
     return torch.searchsorted(sums_BV, goal_B1, right=True)[:, 0]
 
 
@@ -292,7 +292,7 @@ def _until(row_N: np.ndarray, stop_at: int | None) -> np.ndarray:
 
 @contextmanager
 def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Eval mode inside, the former mode after."""
+    """Eval mode inside the block; the former mode afterwards."""
     training = model.training
     model.eval()
     try:

@@ -1,11 +1,11 @@
 """A key-value cache that grows in place.
 
-The library's dynamic cache copies everything it holds at every step: on a CPU at batch 128 that is
-40 % of a decode step. Its static cache does not, but hands masked, full-length keys to the model,
-which some architectures (ImageGPT) get silently wrong. This one behaves like the dynamic cache,
-which every architecture supports, in memory that is set aside once.
+The library's dynamic cache copies all its content at every step: on a CPU at batch 128 that is 40 %
+of a decoding step. Its static cache does not, but gives the model masked keys of full length, with
+which some architectures (ImageGPT) compute wrong scores without an error. This cache behaves like
+the dynamic one, which every architecture supports, in memory that is allocated once.
 
-Shapes: B sequences, H key-value heads, T positions set aside, L positions filled, D per head.
+Shapes: B sequences, H key-value heads, T positions allocated, L positions filled, D per head.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class GrowingLayer(DynamicLayer):
 def growing_cache(model: PreTrainedModel, capacity: int) -> Cache:
     """A cache for `capacity` positions, for models whose layers all keep keys and values.
 
-    Sliding-window layers keep all positions too; the model masks those out of the window.
+    Sliding-window layers keep all positions too; the model masks those outside the window.
     """
     layers = model.config.get_text_config(decoder=True).num_hidden_layers
     return Cache(layers=[GrowingLayer(capacity) for _ in range(layers)])
 
 
 def bytes_per_sequence(cache: Cache) -> int:
-    """Bytes that one sequence of a filled `growing_cache` occupies, room to grow included.
+    """Bytes of one sequence in a `growing_cache` that is in use, for its whole capacity.
 
     A layer that shares the keys of another, or has none, occupies nothing.
     """

@@ -1,10 +1,9 @@
-"""The decoding methods, as generation configs in which nothing is left to the checkpoint.
+"""The decoding methods, as generation configs that inherit nothing from the checkpoint.
 
-`model.generate` fills every `None` of a `GenerationConfig` from the model's own file, so a config
+`model.generate` fills every `None` of a `GenerationConfig` from the model's own file. So a config
 that only says `do_sample=False` keeps an inherited repetition penalty and is not greedy at all.
-Here every knob that changes a score has its neutral value. The configs serve
-`common.decode.generate` and `model.generate` alike, and the greedy one is what a saved checkpoint
-carries.
+Here every option that changes a score has its neutral value. The configs serve both
+`common.decode.generate` and `model.generate`, and saved checkpoints contain the greedy one.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from transformers.generation.logits_process import (
 
 from common.errors import UserError
 
-# What logits may be divided by: beyond these they are no longer finite in single precision.
+# Logits may be divided by these at most: beyond them they are not finite in single precision.
 LEAST_DIVISOR, MOST_DIVISOR = 1e-5, 1000.0
-# Values that switch a knob off without being None.
+# Values that switch an option off without being None.
 NEUTRAL: dict[str, Any] = {
     "do_sample": False,
     "num_beams": 1,
@@ -40,7 +39,7 @@ NEUTRAL: dict[str, Any] = {
     "length_penalty": 1.0,
     "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0,
-    "min_new_tokens": 0,  # wins over an inherited min_length; setting both only warns
+    "min_new_tokens": 0,  # overrides an inherited min_length; setting both only warns
     "guidance_scale": 1.0,
     "renormalize_logits": False,
     "remove_invalid_values": False,
@@ -49,7 +48,7 @@ NEUTRAL: dict[str, Any] = {
 }
 # Read only when sampling; a greedy config that sets them would be refused by `save_pretrained`.
 NEUTRAL_SAMPLING: dict[str, Any] = NEUTRAL | {"do_sample": True, "top_k": 0, "min_p": 0.0}
-# Knobs whose only neutral value is None: `model.generate` would still inherit them.
+# Options whose only neutral value is None: `model.generate` would still inherit them.
 ONLY_NONE = (
     "bad_words_ids",
     "exponential_decay_length_penalty",
@@ -60,24 +59,24 @@ ONLY_NONE = (
     "top_h",
     "watermarking_config",
 )
-_TOLD = ("top_p", "min_p", "temperature", "top_k", "repetition_penalty", "no_repeat_ngram_size")
-SUPPORTED = {"do_sample", *_TOLD}
+_REPORTED = ("top_p", "min_p", "temperature", "top_k", "repetition_penalty", "no_repeat_ngram_size")
+SUPPORTED = {"do_sample", *_REPORTED}
 
 
 def greedy_config() -> GenerationConfig:
-    """Plain argmax: every knob neutral."""
+    """Plain argmax: every option neutral."""
     return GenerationConfig(**NEUTRAL)
 
 
 def sampling_config(
     *, top_p: float = 0.9, temperature: float = 0.7, top_k: int = 50
 ) -> GenerationConfig:
-    """The sampling baseline of P1 (arXiv 2412.04318, section 3).
+    """The sampling baseline of P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318, section 3).
 
     Args:
         top_p: nucleus mass in (0, 1]; 1 is off.
         temperature: above 0.
-        top_k: how many tokens to draw from; 0 is off.
+        top_k: draw from this many tokens; 0 is off.
 
     Raises:
         UserError: a value out of range.
@@ -110,7 +109,7 @@ def min_p_config(min_p: float = 0.05) -> GenerationConfig:
 
 
 def no_repeat_ngram_config(size: int = 4) -> GenerationConfig:
-    """Greedy without the tokens that would repeat an n-gram of `size`, the prompt's included.
+    """Greedy, but no token that would repeat an n-gram of `size`, in the prompt or after it.
 
     Raises:
         UserError: a size below 1.
@@ -136,18 +135,18 @@ def repetition_penalty_config(penalty: float = 1.2) -> GenerationConfig:
 
 
 def set_values(method: GenerationConfig) -> dict[str, float]:
-    """What a method sets, by knob: {"top_p": 0.9, "temperature": 0.7, "top_k": 50}.
+    """The options that a method sets: {"top_p": 0.9, "temperature": 0.7, "top_k": 50}.
 
-    Sampling always tells its temperature; plain greedy decoding has nothing to tell.
+    Sampling always includes its temperature; plain greedy decoding sets none.
     """
-    told = {name for name in _TOLD if getattr(method, name) not in (None, NEUTRAL_SAMPLING[name])}
+    names = {n for n in _REPORTED if getattr(method, n) not in (None, NEUTRAL_SAMPLING[n])}
     if method.do_sample:
-        told.add("temperature")
-    return {name: getattr(method, name) for name in _TOLD if name in told}
+        names.add("temperature")
+    return {name: getattr(method, name) for name in _REPORTED if name in names}
 
 
 def settings(method: GenerationConfig) -> str:
-    """`set_values` for people: "top-p 0.9, temperature 0.7, top-k 50"."""
+    """`set_values` as text: "top-p 0.9, temperature 0.7, top-k 50"."""
     return ", ".join(
         f"{name.replace('_', '-')} {value:g}" for name, value in set_values(method).items()
     )
@@ -156,13 +155,13 @@ def settings(method: GenerationConfig) -> str:
 def score_processors(
     method: GenerationConfig,
 ) -> tuple[list[LogitsProcessor], list[LogitsProcessor]]:
-    """What a method does to the scores: (before, after) any processors of the caller.
+    """The score processors of a method: those before and those after the caller's own.
 
     The order is that of `model.generate`: penalty, n-grams, the caller's, then temperature, top-k,
     top-p, min-p.
 
     Raises:
-        UserError: a knob is set that these loops do not implement, rather than ignoring it.
+        UserError: an option is set that these loops do not implement; none is ignored silently.
     """
     for name in sorted(set(NEUTRAL_SAMPLING) - SUPPORTED) + list(ONLY_NONE):
         value = getattr(method, name, None)

@@ -1,1 +1,1 @@
-"""What came of it: sharpness, diversity, copying, each with its interval."""
+"""Measurements of a model and its texts: sharpness, diversity, copying, with intervals."""

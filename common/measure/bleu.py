@@ -2,18 +2,19 @@
 
 Self-BLEU (Zhu et al. 2018, "Texygen") scores each text of a set with all the others as
 references: high means the texts resemble each other. Dataset BLEU scores each text with every
-training sequence as a reference: high means it is stitched together from training n-grams. The
-usual tools walk through the references one by one; BLEU needs only the largest count of an n-gram
-in any one reference, which is a property of the n-gram, so all references cost one sort.
+training sequence as a reference: high means that it consists of training n-grams. The usual tools
+go through the references one by one. But BLEU needs only the largest count of an n-gram in any one
+reference, which is a property of the n-gram, so one sort serves all references.
 
-The brevity penalty, exp(1 - reference length / text length) where the text is shorter, is an upper
-bound of the score. In dataset BLEU the references are longer by construction: 256 training tokens
-allow 96 generated ones at most 0.189, and 224 at most 0.867, be the text copied word for word. So
-dataset BLEU comes both with the penalty, as the usual tools have it, and without, where a copy
-scores 1. P1 reports a dataset BLEU that rises by about 1 point of 100 and does not say whether with
-the penalty. This suite holds the score with it against P1; among texts of one length the two differ
-by the bound alone, so that a rise by 1 point is one by 5.3 points without it (96 of 256 tokens).
-Self-BLEU compares texts of one length, where there is no penalty.
+The brevity penalty, exp(1 - reference length / text length) for a text that is shorter, is an upper
+bound of the score. In dataset BLEU the references are longer by construction: with references of
+256 tokens a text of 96 tokens scores at most 0.189, and one of 224 at most 0.867, even if it is a
+verbatim copy. So dataset BLEU is given both with the penalty, as the usual tools have it, and
+without, where a copy scores 1. P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318) reports a dataset
+BLEU that rises by about 1 point of 100, and does not say whether the penalty is in it. This suite
+compares the score with the penalty to P1. For texts of one length the two scores differ by a
+constant factor: a rise by 1 point with the penalty is one by 5.3 points without it (96 of 256
+tokens). Self-BLEU compares texts of one length, so it has no penalty.
 
 Shapes: P texts, K different (n-gram, text) pairs, U different lengths of references.
 """
@@ -42,8 +43,8 @@ class Scores:
     """BLEU of each text, both ways.
 
     Attributes:
-        bleu_P: (P,) from 0 to the brevity penalty, which is below 1 for a text that is shorter than
-            all references.
+        bleu_P: (P,) from 0 to the brevity penalty, which is below 1 for a text shorter than all
+            references.
         without_penalty_P: (P,) from 0 to 1; 1 where all n-grams of a text stand in the references.
     """
 
@@ -52,7 +53,7 @@ class Scores:
 
 
 class References:
-    """What dataset BLEU needs to know of the training sequences, gathered once.
+    """The n-gram counts of the training sequences that dataset BLEU needs, computed once.
 
     Args:
         training: all sequences serve as references of every text.
@@ -109,7 +110,7 @@ def dataset_bleu(
         texts: P arrays of token ids.
         training: the references.
         n: highest n-gram order.
-        brevity_penalty: False leaves it out.
+        brevity_penalty: whether to apply the penalty.
 
     Returns:
         (P,) scores in [0, 1], with the penalty in [0, penalty]; use `References` to score several
@@ -125,8 +126,8 @@ def dataset_bleu(
 def self_bleu(texts: Sequence[np.ndarray], n: int = 4) -> np.ndarray:
     """BLEU-n of each text with all other texts as references (Zhu et al. 2018).
 
-    `DEFINITION` says how BLEU is computed. Every text has P - 1 references, none is sampled away.
-    More texts give more references and so higher scores: compare only sets of equal size.
+    `DEFINITION` says how BLEU is computed. Every text has all P - 1 others as references. More
+    texts give more references and so higher scores: compare only sets of equal size.
 
     Args:
         texts: P >= 2 arrays of token ids.

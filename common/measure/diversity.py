@@ -1,8 +1,9 @@
-"""How varied generated texts are, measured on their token ids.
+"""Diversity of generated texts and their overlap with the training set, from token ids.
 
-Everything is counted on the generated tokens alone: no prompt, no padding. Each measure gives one
-value per text, so that its mean has an interval over prompts; only distinct-n is a property of the
-whole set.
+Only generated tokens are counted: no prompt, no padding. Each measure gives one value per text, so
+that its mean has an interval over prompts; only distinct-n is a property of the whole set.
+
+P1 is Carlsson et al., ICLR 2025 (arXiv 2412.04318); P2 is Li et al., ICML 2026 (arXiv 2605.22579).
 
 Shapes: P texts (or prompts).
 """
@@ -28,8 +29,8 @@ LONG_OVERLAP_TOKENS = 10
 def type_token_ratio(text: np.ndarray, window: int = 96) -> float:
     """Distinct tokens / tokens over the last `window` tokens (P1, section 4).
 
-    A shorter text is measured over what there is, which flatters it: the ratio falls with length.
-    An empty text has 0.
+    A shorter text is measured over all its tokens. That favours it, because the ratio falls with
+    length. An empty text has 0.
     """
     last = text[-window:]
     return np.unique(last).size / max(last.size, 1)
@@ -89,13 +90,13 @@ def compression_ratio(text: np.ndarray) -> float:
 
 
 class TrainingStatistics:
-    """What the measures need of the training data, built once for all conditions.
+    """Statistics of the training data for the measures of copying, computed once.
 
     Args:
         sequences: N arrays of int64 token ids.
 
     Attributes:
-        overlap: answers which runs of a text are copied.
+        overlap: finds the copied runs of a text.
         references: the training n-grams for dataset BLEU.
 
     Raises:
@@ -117,13 +118,13 @@ def diversity_metrics(
 ) -> dict[str, Interval]:
     """All diversity and copying measures of one set of continuations.
 
-    Means have 95 % bootstrap intervals over texts; those of Self-BLEU hold the references fixed.
+    Means have 95 % bootstrap intervals over texts; for Self-BLEU the references stay fixed.
     `distinct_*` has a jackknife interval, `overlap_max` none.
 
     Args:
         texts: P >= 2 arrays of generated int64 ids, without prompt and padding.
         training: built from the sequences the model was fine-tuned on.
-        window: tokens at the end of a text that the type-token ratio looks at.
+        window: the type-token ratio is over this many tokens at the end of a text.
         ttr_name: key of that ratio.
         seed: of the bootstrap.
 
@@ -156,11 +157,11 @@ def diversity_metrics(
 
 
 def across_metrics(sets: Sequence[Sequence[np.ndarray]], *, seed: int = 0) -> dict[str, Interval]:
-    """How varied the samples of one prompt are among themselves (Ruan et al., arXiv 2508.04117).
+    """Diversity among the samples of one prompt (Ruan et al., arXiv 2508.04117).
 
     Args:
-        sets: P prompts, each with its K >= 2 sampled continuations as int64 ids. Sets of another K
-            have other values: more samples repeat more.
+        sets: P prompts, each with its K >= 2 sampled continuations as int64 ids. Compare only equal
+            K: more samples repeat more.
         seed: of the bootstrap.
 
     Returns:

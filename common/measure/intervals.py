@@ -1,8 +1,8 @@
-"""A number with its uncertainty, and the ways this suite obtains one.
+"""Values with confidence intervals, and how they are computed.
 
-Prompts are the sampling unit everywhere: tokens of one continuation are far from independent, so
-every interval resamples (or leaves out) whole prompts. Percentile bootstrap because the measures
-are skewed and bounded; jackknife where resampling itself would change what is measured.
+Prompts are the sampling unit everywhere. Tokens of one continuation are far from independent, so
+every interval resamples (or leaves out) whole prompts. The percentile bootstrap is used because the
+measures are skewed and bounded, the jackknife where resampling itself would change the measure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value, its confidence interval and what it rests on.
+    """A measured value, its confidence interval and its sample size.
 
     Attributes:
         mean: the value, in the unit of the measure.
@@ -42,15 +42,15 @@ def bootstrap_mean(
 ) -> Interval:
     """Mean of one value per prompt with a percentile bootstrap interval over prompts.
 
-    With one value the interval has no width. A constant sample has none either: a share of 0 out
-    of n comes back as [0, 0], which is a limit of the bootstrap and not a proof.
+    The interval of one value, or of equal values, has no width: a share of 0 out of n gets [0, 0].
+    That is a limit of the bootstrap and no proof.
 
     Args:
         values: (P,) one number per prompt.
         resamples: bootstrap replicates.
         level: coverage, 0.95 for a 95 % interval.
-        seed: the same seed and the same P draw the same prompts, so that two measures of one set
-            of continuations are resampled alike.
+        seed: the same seed and the same P draw the same prompts, so two measures of one set of
+            continuations use the same resamples.
 
     Raises:
         ValueError: `values` is empty or not one-dimensional.
@@ -68,10 +68,10 @@ def bootstrap_mean(
 def jackknife(value: float, leave_one_out: ArrayLike, *, level: float = 0.95) -> Interval:
     """A statistic of the whole set with a delete-one jackknife interval over prompts.
 
-    For statistics such as distinct-n that count duplicates: a bootstrap resample contains the
-    same prompt several times, which is exactly what they measure, and biases them. Normal
-    interval with variance (P - 1) / P * sum((x_i - mean(x))^2) (Efron and Stein 1981), clipped
-    to [0, 1] since all users are shares.
+    This is for statistics such as distinct-n that count duplicates. A bootstrap resample contains
+    some prompts several times, and these duplicates would bias the statistic. The interval is
+    normal with variance (P - 1) / P * sum((x_i - mean(x))^2) (Efron and Stein 1981), clipped to
+    [0, 1] because all such statistics here are shares.
 
     Args:
         value: the statistic on all prompts, a share in [0, 1].
@@ -79,7 +79,7 @@ def jackknife(value: float, leave_one_out: ArrayLike, *, level: float = 0.95) ->
         level: coverage.
 
     Returns:
-        Without an interval when there are fewer than two prompts.
+        The interval; without ends if there are fewer than two prompts.
 
     Raises:
         ValueError: `leave_one_out` is empty or not one-dimensional.

@@ -1,9 +1,9 @@
-"""How long a text's verbatim runs from the training data are.
+"""Lengths of the runs that a text copies verbatim from the training data.
 
-A suffix array over the training tokens, built once by prefix doubling on exact ranks (Karp, Miller
-and Rosenberg 1972), answers for every position of a text how far it can be read on within a single
-training sequence. The ranks of all power-of-two windows are kept, so a match is grown by halving
-steps: log2(length) vectorised lookups for all positions at once, however long the copy is.
+A suffix array over the training tokens is built once by prefix doubling on exact ranks (Karp,
+Miller and Rosenberg 1972). For every position of a text it gives the longest match within a single
+training sequence. The ranks of all windows of 2**k tokens are kept, so a match grows by powers of
+two from the largest down: log2(length) vectorised lookups for all positions at once.
 
 Shapes: N training tokens plus one separator after each sequence, M tokens of the texts, P texts.
 """
@@ -21,7 +21,7 @@ class TrainingIndex:
     """Longest runs of consecutive tokens that are also consecutive in one training sequence.
 
     Args:
-        sequences: arrays of int64 token ids; runs never cross from one to the next.
+        sequences: arrays of int64 token ids; a run lies within one of them.
 
     Raises:
         ValueError: no sequences, or only empty ones.
@@ -64,7 +64,7 @@ class TrainingIndex:
         self._suffixes = np.argsort(ranks_N, kind="stable")
 
     def longest(self, text: np.ndarray) -> int:
-        """Length in tokens of the longest run copied from training; 0 if no token is known."""
+        """Length in tokens of the longest run copied from training; 0 if no token occurs there."""
         return int(self.longest_each([text])[0])
 
     def longest_each(self, texts: Sequence[np.ndarray]) -> np.ndarray:

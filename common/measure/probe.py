@@ -1,10 +1,13 @@
 """How sharp a model's predictions are, on held-out text or on its own output.
 
-Entropy, top-k mass, loss and the rank of the true token per predicted token, and their means with
-intervals over sequences (P1 section 4, sharpness; P2 section 3, ranks). Means are sums divided
-once: a short sequence weighs by its tokens. For their intervals each sequence i with sum s_i over
-n_i tokens enters the bootstrap as r + (s_i - r n_i) / mean(n), with r the mean itself: the
-linearised ratio estimator, which is simply the sequence's own mean where all are equally long.
+The probe computes entropy, top-k mass, loss and the rank of the true token for every predicted
+token, and their means with intervals over sequences (sharpness: P1 = Carlsson et al., ICLR 2025,
+arXiv 2412.04318, section 4; ranks: P2 = Li et al., ICML 2026, arXiv 2605.22579, section 3).
+
+A mean is a sum over all tokens divided once, so a sequence weighs by its tokens. For the interval
+each sequence i with sum s_i over n_i tokens enters the bootstrap as r + (s_i - r n_i) / mean(n),
+where r is the mean: the linearised ratio estimator. If all sequences are equally long, this value
+is the sequence's own mean.
 
 Shapes: N sequences (or P prompts), T tokens, C prompt tokens, L scored positions, B per batch.
 """
@@ -25,7 +28,7 @@ from common.model.frozen_prefix import FrozenPrefix
 from common.model.head import LogitsHead, attach_head, eval_mode
 from common.model.token_stats import TokenStats
 
-LARGEST_EXPONENT = 709.0  # exp of it is the last that a float64, and so JSON, can hold
+LARGEST_EXPONENT = 709.0  # largest integer whose exp a float64, and so JSON, can hold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ class ProbeResult:
 
     Attributes:
         entropy_nats, loss_nats: per token.
-        perplexity: exp(loss_nats), held at exp(709) so that it stays a JSON number.
+        perplexity: exp(loss_nats), at most exp(709), so that it stays a JSON number.
         top1_mass, top3_mass, top5_mass: probability of the 1, 3, 5 likeliest tokens.
         gold_rank: mean rank of the true token, 0 being the greedy choice.
         gold_rank_median: over tokens, without an interval.
@@ -43,7 +46,7 @@ class ProbeResult:
         tokens: how many were counted.
         stats: per token, (N, L) on the CPU; column 0 is the first position that can count.
         counted_NL: (N, L) bool, which of them are counted.
-        notice: of the head, when it was attached here; for the user to see.
+        notice: from `attach_head`, to be shown to the user; None on the lean path.
     """
 
     entropy_nats: Interval
@@ -98,7 +101,7 @@ def probe_sequences(
         batch_size: sequences at a time.
         mask_NT: (N, T) bool, which tokens count; None counts all. Column 0 is never predicted.
         start: the first position that counts, e.g. the prompt's length.
-        prefix: of just these sequences, where the lower blocks are frozen; saves running them.
+        prefix: the frozen lower blocks' states of exactly these sequences, to save computing them.
 
     Raises:
         UserError: no token counts.
@@ -130,14 +133,13 @@ def probe_continuations(
 ) -> ProbeResult:
     """Score a model on generated tokens alone, its own or another's.
 
-    Position 0 of the result is the first generated token. Continuations differ in length, so the
-    short ones are filled up on the right, where a causal model cannot see it, and counted by
-    length, never by the id of a filler.
+    Position 0 of the result is the first generated token. Short continuations are padded on the
+    right, which a causal model cannot see. Tokens count by position, never by a padding id.
 
     Args:
         model_or_head: a causal LM, or the `LogitsHead` of one.
         prompt_ids_PC: (P, C) int64 prompt ids, C at least 1.
-        continuations: P arrays of generated ids; one may be empty and then counts for nothing.
+        continuations: P arrays of generated ids; an empty one contributes no token.
         batch_size: sequences at a time.
 
     Raises:

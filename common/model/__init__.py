@@ -1,1 +1,1 @@
-"""What is trained: loading and saving, which parameters, hidden states to loss."""
+"""The model: loading and saving, its trainable parameters, hidden states to loss."""

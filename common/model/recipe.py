@@ -1,9 +1,8 @@
-"""Options that a model brings along, because it is served better by them than by the defaults.
+"""Options that are saved beside a model, where the defaults are not the best for it.
 
-The defaults are meant for a model that nobody has seen. A checkpoint folder may hold a
-`recipe.yaml`, written like any configuration file; it is read before the user's own options, which
-therefore win. It may come with a download, so it sets how a model is trained and nothing else: no
-output folder, no `overwrite`.
+The defaults are meant for an unknown model. A checkpoint folder may hold a `recipe.yaml`, written
+like any configuration file. It is read before the user's own options, so these override it. It may
+come with a download, so it can only set how a model is trained: no output folder, no `overwrite`.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ GROUPS = ("data", "schedule", "train")
 
 
 def find_recipe(package: str, model: str) -> Path | None:
-    """The recipe of a model, where it has one.
+    """Path of a model's recipe, or None if it has none.
 
     Args:
-        package: whose assets/base is the embedded model.
-        model: as --model takes it.
+        package: the package whose assets/base is the embedded model.
+        model: a value of --model.
 
     Raises:
-        UserError: it is no YAML, or holds more than `GROUPS`.
+        UserError: the recipe is no YAML, or holds more than `GROUPS`.
     """
     folder = embedded_folder(package) if model == EMBEDDED else local_path(model)
     path = None if folder is None else folder / FILE
@@ -48,5 +47,5 @@ def _unfit(path: Path, got: str) -> UserError:
     return UserError(
         expected=f"{path} to hold options of {', '.join(GROUPS)} and no others",
         got=got,
-        fix="mend or delete that file",
+        fix="correct or delete that file",
     )

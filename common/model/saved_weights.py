@@ -1,8 +1,8 @@
-"""In which numbers the hyperfitted weights are saved, and so measured.
+"""The dtype in which the hyperfitted weights are saved, and so measured.
 
-Training keeps fp32 masters. What is saved may be half as large, and then it is another model:
-rounding to bf16 keeps 8 bits of each weight. So the weights are rounded as soon as training is
-over, and everything told about the hyperfitted model is measured on what the folder holds.
+Training keeps fp32 master weights. Saving in bf16 halves the size and gives another model, since
+rounding keeps 8 significant bits of each weight. So the weights are rounded as soon as training has
+ended, and every figure of the hyperfitted model is measured on the saved weights.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DTYPES: dict[str, torch.dtype] = {
 
 
 def dtype_to_save(choice: SaveDtype, source: torch.dtype | None) -> torch.dtype:
-    """What the weights are saved in.
+    """The dtype to save the weights in.
 
     Args:
         choice: `train.save_dtype`.
-        source: what the configuration of the source checkpoint says, if it says anything. Another
-            type than those of `DTYPES` cannot be trained in and is not gone back to.
+        source: dtype in the configuration of the source checkpoint, or None. "auto" takes it only
+            if it is one of `DTYPES`, else fp32.
     """
     if choice != "auto":
         return DTYPES[choice]
@@ -36,19 +36,19 @@ def dtype_to_save(choice: SaveDtype, source: torch.dtype | None) -> torch.dtype:
 
 @torch.no_grad()
 def round_weights(model: Any, dtype: torch.dtype) -> None:
-    """Give every saved tensor of `model` the value that it will be read back with; dtypes stay."""
+    """Round every saved tensor of `model` to the values of `dtype`; its own dtype stays."""
     for tensor in model.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(tensor.to(dtype))
 
 
 def rounding_line(before: float | None, after: float, dtype: torch.dtype) -> str:
-    """What rounding did to the training loss, in one line.
+    """One line on how rounding changed the training loss.
 
     Args:
         before: nats per token of the last full pass in fp32; None where there was none.
         after: the same of the rounded weights.
-        dtype: that they are saved in.
+        dtype: of the saved weights.
     """
     name = next(name for name, one in DTYPES.items() if one == dtype)
     was = "" if before is None or not math.isfinite(before) else f", {before:.4f} in fp32"

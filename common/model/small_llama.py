@@ -1,7 +1,7 @@
-"""A fresh small Llama: what the pretraining of either modality starts from.
+"""A small Llama with random weights, from which pretraining starts in both modalities.
 
-Tied embeddings, because at a few million parameters a second table of the vocabulary would be a
-good part of the model.
+The embeddings are tied, because a second table of the vocabulary would be a large part of a model
+of a few million parameters.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def small_llama(
         vocab_size: rows of the embedding.
         hidden_size, layers, heads, intermediate_size: of the decoder.
         context: positions.
-        more: for the configuration: special ids, and whatever a domain keeps with the model.
+        more: further entries of the configuration: special ids, and the domain's own.
 
     Raises:
-        UserError: sizes that do not divide.
+        UserError: `hidden_size` is not a multiple of twice the number of heads.
     """
     if heads < 1 or hidden_size % (2 * heads):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What the probe records: sums over counted tokens while training, values per token elsewhere."""
+"""The probe's statistics: sums over counted tokens in training, values per token elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSums:
-    """Sums over counted tokens, on the device, detached; divide once with `means`.
+    """Sums over counted tokens, detached, on the model's device; `means` divides them.
 
     Attributes:
         entropy_nats: of the predicted distribution.
@@ -33,7 +33,7 @@ class TokenSums:
         return TokenSums(**{name: value + vars(other)[name] for name, value in vars(self).items()})
 
     def means(self) -> dict[str, float]:
-        """Per-token means by attribute name, without "tokens". One device sync."""
+        """Per-token means by attribute name, without "tokens". Synchronises once."""
         # Reading a number waits for the device, so all are stacked and copied to the host at once.
         *sums, tokens = torch.stack([value.float() for value in vars(self).values()]).tolist()
         # `tokens` is the last field, so the shorter `sums` ends `zip` before it.

@@ -1,8 +1,9 @@
 """Which parameters a run trains: all of them, some blocks, the output layer, LoRA or not.
 
-P1 trains everything; P2 (section on late-stage tuning) puts LoRA on the last 5 blocks only. The
-controls it lacks, the first and the middle 5, are one option away here, and so is full tuning of
-the same blocks, which separates "where" from "low rank".
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318) trains everything. P2 (Li et al., ICML 2026, arXiv
+2605.22579, late-stage tuning) puts LoRA on the last 5 blocks only. Its missing controls, the first
+and the middle 5 blocks, are one option here. So is full tuning of the same blocks, which separates
+the effect of the place from that of the low rank.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from common.errors import UserError
 from common.model.forward_order import parameters_above
 
 _WHERE = re.compile(r"(last|first|middle):([1-9]\d{0,8})(%?)")
-_INDICES = re.compile(r"\b\d+\.")  # of experts in a list
+_INDICES = re.compile(r"\b\d+\.")  # indices of experts in a list
 
 
 def decoder_blocks(model: Any) -> tuple[str, nn.ModuleList]:
@@ -32,16 +33,16 @@ def decoder_blocks(model: Any) -> tuple[str, nn.ModuleList]:
     found = find_blocks(model)
     if found is None:
         raise UserError(
-            expected="a model with one list of decoder blocks, which all other choices than "
-            "train.tune all without train.lora_rank are about",
+            expected="a model with one list of decoder blocks, which all choices need but "
+            "train.tune all without train.lora_rank",
             got=f"{type(model).__name__}, which has none as long as its configuration says",
-            fix="train all of it, or choose another model",
+            fix="set train.tune all and train.lora_rank 0, or choose another model",
         )
     return found
 
 
 def find_blocks(model: Any) -> tuple[str, nn.ModuleList] | None:
-    """As `decoder_blocks`, None where there are none."""
+    """As `decoder_blocks`, but None where there are none."""
     layers = model.config.get_text_config(decoder=True).num_hidden_layers
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == layers:
@@ -53,12 +54,12 @@ def chosen_blocks(where: str, count: int) -> list[int] | None:
     """Indices of the blocks that `where` names among `count`; None for "all".
 
     Args:
-        where: "all", "head" (no block), "last:5", "first:5" or "middle:5"; an odd rest goes to the
-            front. "last:50%" is that share of the blocks, rounded, a half upwards, and at least
-            one: a share carries from model to model better than a count.
+        where: "all", "head" (no block), "last:5", "first:5" or "middle:5"; if the others are an
+            odd number, one more is before the middle. "last:50%" is that share of the blocks,
+            rounded half up, at least one: a share suits models of different depth better.
 
     Raises:
-        UserError: another word, more blocks than there are, or a share above 100 %.
+        UserError: an unknown word, more blocks than there are, or a share above 100 %.
     """
     if where == "all":
         return None
@@ -90,15 +91,15 @@ def prepare_tuning(
             "last:K" and "last:P%" the final norm, and "head" is the final norm and the output
             layer; where that is tied to the embeddings it stays so, see `tuning_notices`.
         lora_rank: 0 tunes the weights themselves, else LoRA of this rank on every linear layer of
-            the chosen blocks (alpha = 2 * rank, no dropout); what it leaves out, `tuning_notices`
-            tell.
-        freeze_embeddings: leave the embeddings and the output layer as they are; LoRA and chosen
-            blocks do so anyway.
+            the chosen blocks (alpha = 2 * rank, no dropout); `tuning_notices` reports what it
+            leaves out.
+        freeze_embeddings: freeze the embeddings and the output layer; LoRA and chosen blocks
+            freeze them anyway.
 
     Raises:
-        UserError: `where` does not fit the model, a negative rank, LoRA or frozen embeddings with
-            "head", no list of blocks to choose from, a model that does not take LoRA, or peft is
-            missing.
+        UserError: `where` does not fit the model, the rank is negative, LoRA or frozen embeddings
+            come with "head", the model has no list of blocks or does not support LoRA, or peft
+            is missing.
     """
     if lora_rank < 0:
         raise UserError(
@@ -144,20 +145,20 @@ def prepare_tuning(
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         try:
             return get_peft_model(model, config)
-        except ValueError as error:  # e.g. Mamba, whose kernels read weights past the layers
+        except ValueError as error:  # e.g. Mamba, whose kernels read the weights directly
             raise UserError(
-                expected="a model that takes LoRA on its linear layers, for train.lora_rank",
+                expected="a model that supports LoRA on its linear layers, for train.lora_rank",
                 got=f"{type(model).__name__} ({str(error).splitlines()[0]})",
-                fix="leave train.lora_rank at 0",
+                fix="set train.lora_rank 0",
             ) from error
 
 
 def tuning_notices(model: Any, where: str) -> list[str]:
-    """What a user may not expect of `where`, and how many blocks a share is; a line each.
+    """One line for each effect of `where` that a user may not expect, and for a share of blocks.
 
     Args:
-        model: as `prepare_tuning` returned it.
-        where: as given to it.
+        model: from `prepare_tuning`.
+        where: the argument of `prepare_tuning`.
     """
     notices = []
     outputs, inputs = model.get_output_embeddings(), model.get_input_embeddings()
@@ -179,8 +180,8 @@ def tuning_notices(model: Any, where: str) -> list[str]:
 
 
 def _left_out_by_lora(model: Any, where: str) -> str | None:
-    """Which matrices of the chosen blocks have no LoRA: the experts of a mixture that are one
-    3-dimensional parameter, convolutions, states. None where there are none."""
+    """A line that names the matrices of the chosen blocks without LoRA, such as experts in one
+    3-dimensional parameter, convolutions, states. None if there are none."""
     _, blocks = decoder_blocks(model)
     chosen = chosen_blocks(where, len(blocks))
     names: set[str] = set()
@@ -205,12 +206,12 @@ def _left_out_by_lora(model: Any, where: str) -> str | None:
 
 
 def merged(model: Any) -> Any:
-    """The plain model: LoRA weights folded in, or the model itself."""
+    """The plain model: LoRA weights merged in, or the model itself."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
 def _unfreeze(model: Any, where: str) -> None:
-    """Make trainable what `where` names, and nothing else."""
+    """Make the parameters that `where` names trainable, and freeze all others."""
     model.requires_grad_(where == "all")
     if where == "all":
         return
@@ -225,8 +226,8 @@ def _unfreeze(model: Any, where: str) -> None:
 
 
 def _linear_layers(block: nn.Module) -> Iterator[str]:
-    """Names of a block's linear layers; GPT-2's transposed Conv1D counts as one. A subclass that
-    computes something else than its weight says (a router that chooses, grouped layers) does not.
+    """Names of a block's linear layers; GPT-2's transposed Conv1D counts as one. A subclass with a
+    forward pass of its own (a router that chooses, grouped layers) does not count.
     """
     for name, module in block.named_modules():
         if type(module).forward in (nn.Linear.forward, Conv1D.forward):

@@ -1,1 +1,1 @@
-"""The run folder: its files, its metrics, and what repeats it."""
+"""The run folder: its files, its metrics, and its provenance."""

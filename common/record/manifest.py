@@ -1,12 +1,12 @@
-"""Which files of an output folder are ours: a list that is written before each of them is made.
+"""Which files of an output folder are ours: a list to which each is added before it is made.
 
-`--overwrite` deletes what this list names and nothing else. A folder has whatever its owner put
-there: a copied `config.yaml`, notes, another program's `model/`. So no name and no mark in a file
-makes something ours, only a line in `MANIFEST`, which is hidden so that copying a run's files
-elsewhere does not take it along.
+`--overwrite` deletes the files on this list and nothing else. A folder may hold other files of its
+owner: a copied `config.yaml`, notes, another program's `model/`. So neither a file's name nor its
+content makes it ours, only a line in `MANIFEST`. That file is hidden, so that copying a run's files
+elsewhere does not copy the list.
 
-A name is listed before its file is made, so a crash leaves nothing of ours unlisted. A file that
-stands there already and is not listed is somebody else's and is moved aside first.
+A name is listed before its file is made, so a crash leaves no file of ours unlisted. An existing
+file that is not listed belongs to somebody else and is moved aside first.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from common.errors import UserError
 from common.tools.files import atomic_write_text, is_temporary, writing
 
 MANIFEST = ".hyperfitting.json"
-KEPT = ".kept"  # what is put behind the name of a file that stood in the way
-NAMED = 3  # of the files that a notice tells of
+KEPT = ".kept"  # suffix of a file that was moved aside
+NAMED = 3  # how many files a notice names
 SCHEMA_VERSION = 1
 
 
@@ -40,14 +40,14 @@ class Manifest:
         self.path = root / MANIFEST
 
     def exists(self) -> bool:
-        """Whether the folder is one that we made."""
+        """Whether the folder has a list, so is one of ours."""
         return os.path.isfile(self.path)
 
     def files(self) -> set[str]:
-        """Listed names, relative to the folder; some may not be there.
+        """Listed names, relative to the folder; some of the files may not exist.
 
         Raises:
-            UserError: the list is damaged, or names a place outside the folder.
+            UserError: the list is damaged, or names a path outside the folder.
         """
         if not self.exists():
             return set()
@@ -65,13 +65,13 @@ class Manifest:
         return set(names)
 
     def begin(self, *paths: Path) -> None:
-        """Start the list, or go on with it, with files that are about to be made; see `claim`."""
+        """Start or extend the list with files that are about to be made; see `claim`."""
         self._list(paths)
 
     def claim(self, *paths: Path) -> None:
-        """List files that are about to be made; what is not ours there is moved aside.
+        """List files that are about to be made, and move aside others of these names.
 
-        A folder without a list (the copy of a run, or one of an earlier version) gets none.
+        A folder without a list (a copy of a run, or one of an earlier version) gets none.
 
         Raises:
             UserError: the list cannot be read or written.
@@ -81,13 +81,13 @@ class Manifest:
 
     @contextmanager
     def adding(self, name: str = "") -> Iterator[Path]:
-        """An empty folder to fill; what is in it at the end is moved below `name` of this folder.
+        """Yield an empty folder; its content is moved below `name` of this folder at the end.
 
-        For writers that choose their own file names, such as `save_pretrained`: the names are known
-        and listed before a file is in its place, and an interruption leaves the old ones whole.
+        This is for writers that choose their own file names, such as `save_pretrained`. The names
+        are listed before a file is in its place, and an interruption leaves the old files intact.
 
         Raises:
-            UserError: the disk is full, read-only or closed to the user.
+            UserError: the disk is full or read-only, or the user has no permission.
         """
         target = self.root / name
         staged = self.root / f".{name or 'added'}.{uuid.uuid4().hex}.tmp"
@@ -99,15 +99,17 @@ class Manifest:
                 self.claim(*(target / inner for inner in names))
                 for inner in names:
                     (target / inner).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.move(staged / inner, target / inner)  # a link may lead elsewhere
+                    shutil.move(
+                        staged / inner, target / inner
+                    )  # `move` copies where a link leads to another disk
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
 
     @contextmanager
     def claiming(self, name: str) -> Iterator[Callable[[], None]]:
-        """Gives a function that lists what was made below the folder `name` since the block began.
+        """Yield a function that lists the files made below `name` since the block began.
 
-        For writers that choose their own names and keep their files open, such as trackers.
+        This is for writers that choose their own names and keep their files open: trackers.
         """
         place = self.root / name
         before = set(files_below(place))
@@ -120,9 +122,9 @@ class Manifest:
         yield claim_made
 
     def remove_files(self, *, keep: Iterable[str] = ()) -> None:
-        """Delete the listed files, then the folders that are empty without them.
+        """Delete the listed files, then the folders that this leaves empty.
 
-        A link in the place of a folder is moved aside, never followed.
+        A link in the place of a folder is moved aside and never followed.
 
         Args:
             keep: listed names that stay.
@@ -162,7 +164,7 @@ class Manifest:
         )
 
     def _list(self, paths: Iterable[Path], *, made: bool = False) -> None:
-        """Add to the list; `made` says that the files are there already and are ours."""
+        """Add to the list; `made` means that the files exist and are ours."""
         names = {path.relative_to(self.root).as_posix() for path in paths}
         listed = self.files()
         new = names - listed
@@ -171,8 +173,8 @@ class Manifest:
         with writing(self.root):
             for name in () if made else new:
                 self._make_room(name)
-        # In a folder that is added to, names of what was deleted, such as old checkpoints, are
-        # dropped. Not in the root: a name there may wait for its file.
+        # Names of deleted files, such as old checkpoints, are dropped in folders that get new ones.
+        # Not in the root, where a listed file may not have been made yet.
         grown = {PurePosixPath(name).parent for name in new} - {PurePosixPath()}
         gone = {
             name
@@ -190,7 +192,7 @@ class Manifest:
         return [self.root / part for part in reversed(PurePosixPath(name).parents[:-1])]
 
     def _make_room(self, name: str) -> None:
-        """Move aside what stands where a file, or a folder above it, is to be made."""
+        """Move aside whatever is in the place of a file, or of a folder above it."""
         for folder in self._folders(name):
             if os.path.lexists(folder) and not folder.is_dir():
                 _move_aside(folder)
@@ -210,7 +212,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what interrupted writes of ours left in a folder: it is known by its name."""
+    """Remove temporary files, known by their names, that our interrupted writes left."""
     if folder.is_symlink() or not folder.is_dir():
         return
     for entry in folder.iterdir():

@@ -1,7 +1,7 @@
-"""What repeats a result: versions, machine, commit, seed, command line, date.
+"""Provenance, to reproduce a result: versions, machine, commit, seed, command line, date.
 
-It never raises: a result without its commit is worth more than no result. Paths are shortened so
-that a result can be shared without telling how its author's disk is laid out.
+It never raises: a result without its commit is better than no result. Paths are shortened, so that
+a shared result does not reveal the folders of its author.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def provenance(
     Args:
         seed: the run's seed.
         command: its argv.
-        model: the original model, of a command that takes one.
+        model: the original model, if the command uses one.
 
     Returns:
         "model" (where one is given), "seed", "command", "date_utc" (ISO 8601), "python",
-        "platform", "cpu" (its model), "cpu_cores" (that this process may use), "cpu_threads" (that
-        torch computes with), "device" (accelerator, or "cpu"), "versions" (package -> version, None
+        "platform", "cpu" (its model), "cpu_cores" (available to this process), "cpu_threads" (used
+        by torch), "device" (accelerator, or "cpu"), "versions" (package -> version, None
         where not installed), "git_commit" and "git_dirty" (None outside a checkout).
     """
     import torch  # heavy, and a command that only plans runs needs none
@@ -65,9 +65,9 @@ def provenance(
 def git_state(root: Path) -> tuple[str | None, bool | None]:
     """(commit, has uncommitted changes) of the checkout whose top is `root`, else (None, None).
 
-    Results are no changes: they are what a checkout makes, not what it makes them with.
-    A package installed below somebody else's checkout must not report that one's commit, hence
-    the comparison of the top folder.
+    Changes of result files do not count: results are the output of the code and no part of it. A
+    package installed inside another project's checkout must not report that project's commit, so
+    the top folder is compared.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     commit = _git(root, "rev-parse", "--verify", "HEAD")

@@ -1,4 +1,4 @@
-"""Whether a run may go on under another configuration than the one it began with."""
+"""Check that a run is resumed with the configuration that it began with."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from common.errors import UserError
 
 
 def check_same_configuration(saved_yaml: str, asked_yaml: str, may_differ: Collection[str]) -> None:
-    """Refuse to go on with other options than those a run began with.
+    """Refuse to resume a run with options that differ from those it began with.
 
     Args:
-        saved_yaml: its configuration, YAML text.
-        asked_yaml: the one that is asked for.
+        saved_yaml: configuration of the run, YAML text.
+        asked_yaml: configuration of the command that resumes it.
         may_differ: dotted keys that may change; a parent covers its children.
 
     Raises:

@@ -1,13 +1,13 @@
-"""The folder a run leaves behind, and the one JSON form of its results.
+"""The folder of a run, and the JSON form of its results.
 
 `--out DIR` holds `config.yaml`, `metrics.json` (schema 1, in `schema/`), `history.jsonl`,
 `samples.jsonl`, `report.json` (title and the domain's own sections, so that the page can be built
 again), `report.html`, `model/` and `checkpoints/`. Every file is listed before it is made
-(`common.record.manifest`), and `--overwrite` deletes what is listed, nothing else.
+(`common.record.manifest`), and `--overwrite` deletes only listed files.
 
-JSON has no NaN. In the history a number that is not finite becomes null, because a NaN loss is an
-event worth a line. In the metrics only two places may be null, a perplexity that overflows and a
-final loss that is not finite or was not measured; a NaN anywhere else is a bug and is not written.
+JSON has no NaN. In the history a number that is not finite becomes null, because a NaN loss has to
+be recorded. In the metrics only two values may be null: a perplexity that overflows, and a final
+loss that is not finite or was not measured. A NaN anywhere else is a bug and is not written.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["RunFolder", "atomic_write_bytes", "atomic_write_text", "make_metrics
 
 SCHEMA_VERSION = 1
 MARK = "# A hyperfitting run: this folder's files are replaced by --overwrite."
-TRACKER_FOLDER = "tracker"  # what trackers that write files leave
+TRACKER_FOLDER = "tracker"  # folder of the trackers that write files
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,19 @@ class RunFolder:
         may_differ: Collection[str] = (),
         tell: Callable[[str], None] | None = None,
     ) -> RunFolder:
-        """Make the folder, empty a former run's, or reopen one to go on with it.
+        """Make the folder, empty that of a former run, or reopen one to resume it.
 
         Args:
-            path: `--out`; parents are made.
+            path: `--out`; parents are created.
             config_yaml: the whole configuration, as YAML text.
-            overwrite: remove what a former run of ours wrote there; other files stay.
+            overwrite: remove the files that a former run wrote there; other files stay.
             resume: keep everything; the folder must hold checkpoints and the same configuration.
             may_differ: dotted keys that a resumed run may change ("out"; a parent covers its
                 children).
-            tell: takes a notice of files that are not ours and stay.
+            tell: called with a notice if files that are not ours stay in the folder.
 
         Raises:
-            UserError: the folder is in use, not ours, holds nothing to resume, has another
+            UserError: the folder is not empty, is not ours, has nothing to resume or another
                 configuration, or cannot be written.
         """
         folder = cls(path)
@@ -92,23 +92,23 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             remove_leftovers(path)
         if not resume:
-            # config.yaml is replaced, not removed: an interruption leaves a whole folder of ours.
+            # config.yaml is replaced, not removed, so that an interruption leaves a valid folder.
             folder.manifest.remove_files(keep=[folder.config.name])
         notice = folder.manifest.foreign_notice()
         folder.manifest.begin(folder.config, folder.history)
-        # Also the probe: a folder that cannot be written is found out before any work is done.
+        # This also checks, before any work is done, that the folder can be written.
         atomic_write_text(folder.config, f"{MARK}\n{config_yaml}")
         if resume and folder.history.exists():
-            folder._rewrite_history(folder.read_history())  # drops a torn last line
+            folder._rewrite_history(folder.read_history())  # drops an incomplete last line
         if notice is not None and tell is not None:
             tell(notice)
         return folder
 
     def write_text(self, path: Path, text: str) -> None:
-        """Write a file of this folder, whole or not at all.
+        """Write a file of this folder atomically.
 
         Raises:
-            UserError: the disk is full, read-only or closed to the user.
+            UserError: the disk is full or read-only, or the user has no permission.
         """
         self.manifest.claim(path)
         atomic_write_text(path, text)
@@ -147,11 +147,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def ended(self) -> dict[str, Any] | None:
-        """The metrics of a run that wrote all it had to write; None of any other."""
+        """The metrics of a finished run, which has written its report; None for any other."""
         return self.read_metrics() if os.path.isfile(self.report) else None
 
     def drop_checkpoints(self) -> None:
-        """Delete what a run would go on from; only files that are ours.
+        """Delete the checkpoints, but only files that are ours.
 
         Raises:
             UserError: they cannot be deleted.
@@ -169,11 +169,11 @@ class RunFolder:
             file.write(json.dumps(clean, allow_nan=False) + "\n")
 
     def read_history(self) -> list[dict[str, Any]]:
-        """All records; a last line cut short by a crash is left out. No file, no records."""
+        """All records, without a last line that a crash left incomplete; none without a file."""
         return read_jsonl(self.history)
 
     def truncate_history(self, update: int) -> None:
-        """Drop every record after `update`: a run resumed there writes them again."""
+        """Drop every record after `update`, because a run resumed there writes them again."""
         self._rewrite_history(r for r in self.read_history() if r["update"] <= update)
 
     def write_samples(self, samples: Iterable[Mapping[str, Any]]) -> None:
@@ -181,7 +181,7 @@ class RunFolder:
         self.write_text(self.samples, to_jsonl(samples))
 
     def read_samples(self) -> list[dict[str, Any]]:
-        """All samples, in file order. No file, no samples."""
+        """All samples, in file order; none without a file."""
         return read_jsonl(self.samples)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
@@ -196,7 +196,7 @@ class RunFolder:
         """The metrics of a finished run.
 
         Raises:
-            UserError: there are none, they are not JSON, or they have another schema.
+            UserError: the file is missing, is not JSON, or has another schema.
         """
         try:
             metrics = json.loads(self.metrics.read_text(encoding="utf-8"))
@@ -210,10 +210,10 @@ class RunFolder:
         return metrics
 
     def read_config(self) -> dict[str, Any]:
-        """The configuration that the run was made with.
+        """The configuration of the run.
 
         Raises:
-            UserError: there is none, or it is not YAML.
+            UserError: the file is missing, or is not YAML.
         """
         try:
             config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
@@ -226,7 +226,7 @@ class RunFolder:
         return config
 
     def _entries(self) -> list[Path]:
-        """What is in the folder, but for leftovers of a killed start."""
+        """The content of the folder, without temporary files of an interrupted start."""
         if not os.path.lexists(self.path):
             return []
         with writing(self.path):
@@ -279,16 +279,16 @@ def make_metrics(
 
     Args:
         domain: the domain's name.
-        training: "outcome", "final_loss", "updates", "seconds" and whatever else is worth keeping
-            ("target_loss" is used by the report). A loss that is not finite becomes null.
-        probe: model name -> measure -> number, or interval as JSON (`ProbeResult.to_json()`). Of an
-            interval the mean becomes the measure's number and the whole goes to "intervals". A
-            perplexity that is not finite (it overflows at a loss of 709 nats) becomes null, an
-            interval with such an end is left out.
+        training: "outcome", "final_loss", "updates", "seconds" and further entries (the report
+            uses "target_loss"). A loss that is not finite becomes null.
+        probe: model name -> measure -> number, or interval as JSON (`ProbeResult.to_json()`). The
+            mean of an interval becomes the measure's number, and the interval goes to
+            "intervals". A perplexity that is not finite (it overflows at a loss of 709 nats)
+            becomes null, and an interval with such an end is left out.
         conditions: condition -> prompt set, or "all" -> metric -> interval.
         provenance: from `common.record.provenance.provenance`.
         by_position: model name -> measure -> its mean at each token of the true continuations.
-        methods: condition -> how it decodes, from `common.conditions.methods_json`.
+        methods: condition -> decoding method, from `common.conditions.methods_json`.
         across_samples: condition -> metric -> interval as JSON, from `common.across_samples`.
     """
     return {

@@ -1,1 +1,1 @@
-"""The page, the model card and the lines in a terminal that tell what a run did."""
+"""The report of a run: the page, the model card and the lines in a terminal."""

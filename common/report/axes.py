@@ -1,8 +1,8 @@
-"""What every chart is made of: scales, round ticks, and small pieces of SVG text.
+"""Parts of every chart: scales, round ticks, and small pieces of SVG text.
 
 A scale maps a value to a pixel. An axis is a scale with its ticks; it runs between two pixels in
 either direction, so the same code serves horizontal and vertical axes. Colours are CSS variables
-with fallbacks, so that the page decides about light and dark.
+with fallbacks, so that the page sets them for light and dark mode.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def linear_axis(values: Sequence[float], start: float, end: float, *, count: int
 
 
 def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
-    """Powers of ten, with 2 and 5 where few; zeros stand at `start`, whose tick says "0"."""
+    """Ticks at powers of ten, and at 2 and 5 times them if few; zeros are at `start`, tick "0"."""
     assert min(values) >= 0, "a logarithmic axis takes no negative value"
     positive = [value for value in values if value > 0] or [0.1, 1.0]
     has_zero = min(values) == 0
@@ -64,7 +64,7 @@ def log_axis(values: Sequence[float], start: float, end: float) -> Axis:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(decades) <= 4 else (1,)
     marks = [step * 10.0**decade for decade in decades for step in steps]
-    lowest = low * 2 if has_zero else low  # leave room for the "0"
+    lowest = low * 2 if has_zero else low  # leaves room for the "0"
     ticks = [(value, short(value)) for value in marks if lowest <= value <= high]
     return (
         lambda value: of_log(math.log(value)) if value > 0 else float(start),

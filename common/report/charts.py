@@ -1,9 +1,9 @@
-"""Line charts as SVG text, to be put into a page: no library, no script, a few kilobytes each.
+"""Line charts as SVG text to insert into a page: no library, no script, a few kilobytes each.
 
 Colours are CSS variables (`--chart-1` ..., `--chart-ink`, `--chart-muted`, `--chart-grid`) with
-fallbacks, so the page decides about light and dark. Lines are labelled at their ends instead of in
-a legend (Tufte). A logarithmic axis accepts 0, which a float32 cross-entropy does reach: the axis
-then ends below in a tick that says "0".
+fallbacks, so the page sets them for light and dark mode. Lines are labelled at their ends instead
+of in a legend (Tufte). A logarithmic axis accepts 0, which a float32 cross-entropy does reach; its
+lowest tick is then "0".
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Series:
 
     Attributes:
         label: written at its last point.
-        points: (x, y) in the order to be joined; a y that is None or not finite leaves a gap.
+        points: (x, y) in the order of the line; a y that is None or not finite leaves a gap.
         colour: which of the four series colours, from 0.
         style: "line", "faint" (a noisy line), "dots", or "marked" (a line with its dots).
         intervals: (x, low, high); a band behind a "line", whiskers otherwise.
@@ -103,7 +103,7 @@ def line_chart(
         levels: horizontal reference lines.
         log_y: logarithmic axis; values must not be negative.
         log_x: the same for the other axis.
-        x_falls: the largest x stands at the left, for a quantity that falls with time.
+        x_falls: the largest x is at the left, for a quantity that falls with time.
     """
     finite = [(x, y) for one in series for x, y in one.points if is_finite(y)]
     assert finite, "a chart needs at least one finite point"
@@ -179,7 +179,7 @@ def _level_line(y: float) -> str:
 
 
 def _marker_lines(markers: Sequence[Marker], x_of: Scale) -> list[str]:
-    """The left label keeps clear of the right one and of the edge; both stand above the plot."""
+    """Lines with labels above the plot; the left label avoids the right one and the edge."""
     style = f"stroke:{INK};stroke-width:1;stroke-dasharray:1.5 2.5"
     parts, clear_to = [], float(WIDTH)
     for marker in sorted(markers, key=lambda marker: marker.x, reverse=True):
@@ -192,7 +192,7 @@ def _marker_lines(markers: Sequence[Marker], x_of: Scale) -> list[str]:
 
 
 def _intervals(one: Series, x_of: Scale, y_of: Scale) -> str:
-    """A band from the first interval to the last, or a whisker each."""
+    """A band over all intervals, or a whisker for each."""
     ends = [(x_of(x), y_of(low), y_of(high)) for x, low, high in one.intervals]
     if one.style == "line":
         edge = [(x, high) for x, _, high in ends] + [(x, low) for x, low, _ in reversed(ends)]

@@ -1,7 +1,7 @@
-"""The curves of a run: loss, accuracy, entropy, type-token ratio and copying against updates.
+"""The curves of a run: loss, accuracy, entropy, type-token ratio and copying over updates.
 
-Two points are marked on each: where the run stopped, and where the validation loss was lowest,
-which is where ordinary fine-tuning would have stopped.
+Each marks two points: the end of the run, and the lowest validation loss, at which ordinary
+fine-tuning would have stopped.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ History = Sequence[Mapping[str, Any]]
 
 
 def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
-    """Loss, accuracy, entropy, type-token ratio and copying against updates, one `<svg>` each.
+    """Loss, accuracy, entropy, type-token ratio and copying over updates, one `<svg>` each.
 
     Args:
         metrics: the content of `metrics.json`.
         history: the records of `history.jsonl`.
 
     Returns:
-        Those that have something recorded, and after them the learning-rate test if there was one.
+        The charts for which the history has values, then the learning-rate test if there was one.
     """
     updates = [r for r in history if r["kind"] == "update"]
     epochs = [r for r in history if r["kind"] == "epoch"]
@@ -110,10 +110,10 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
 
 
 def _rate_chart(tested: Mapping[str, Any], training: Mapping[str, Any]) -> str:
-    """What the range test saw, and the rate that it chose."""
+    """The losses of the learning-rate range test, and the rate that it chose."""
     finite = [change for change in tested["changes_nats"] if change is not None]
     averages = smoothed(finite)
-    # Far above the first loss there is nothing to see, and it would flatten the descent.
+    # Losses far above the first are left out, as they would flatten the descent on the chart.
     most = max(-2 * min(averages), FLAT_SHARE * tested["first_loss"])
 
     def shown(values: Sequence[float]) -> list[tuple[float, float | None]]:
@@ -138,20 +138,20 @@ def _rate_chart(tested: Mapping[str, Any], training: Mapping[str, Any]) -> str:
 
 
 def _points(records: History, key: str) -> list[tuple[float, float | None]]:
-    """What every update has; a null was not finite and leaves a gap."""
+    """Values that every update has; a null was not finite and leaves a gap."""
     return [(r["update"], r.get(key)) for r in records]
 
 
 def _measured(records: History, key: str) -> list[tuple[float, float | None]]:
-    """What is measured now and then; a null means not this time."""
+    """Values that are measured at some updates; a null means not at this one."""
     return [(r["update"], r[key]) for r in records if r.get(key) is not None]
 
 
 def _describe(series: Sequence[Series]) -> str:
     """ "batch from 3.9 to 0.05; validation from 4 to 5.2"."""
-    told = []
+    ranges = []
     for one in series:
         ys = [y for _, y in one.points if y is not None]
         if ys:
-            told.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
-    return "; ".join(told)
+            ranges.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
+    return "; ".join(ranges)

@@ -1,11 +1,12 @@
 """The result of a run in plain words, made from its numbers by fixed rules.
 
-A headline is what most readers keep, so it says when a run missed its target or when greedy
+A headline is what most readers remember, so it says if a run missed its target or if greedy
 decoding still loops. The rules:
 
 * A model *loops* when its greedy type-token ratio is below `NEAR_HUMAN` of the human reference's.
-* The ratio *rose* when the two 95 % intervals do not touch (without intervals: when it is higher).
-* "Stopped looping" needs all three: it looped, the ratio rose, it loops no longer.
+* The ratio *rose* when the new 95 % interval lies above the old one (without intervals: when the
+  value is higher).
+* "Stopped looping" needs all three: it looped before, the ratio rose, it does not loop now.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ IntervalJson = Mapping[str, Any]
 
 
 def headline(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What became of greedy decoding (if it was measured) and of the training, a sentence each."""
+    """One sentence on greedy decoding, if it was measured, and one on the training."""
     decoding = _decoding(metrics["conditions"])
     training = _training(metrics["training"], metrics["provenance"], history)
     return [decoding, training] if decoding else [training]
@@ -81,10 +82,10 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def ending(training: Mapping[str, Any]) -> str:
-    """How the training ended, as the beginning of a sentence, by outcome and mode.
+    """How the training ended, as the beginning of a sentence.
 
     Args:
-        training: of `metrics.json`; without a target the run had a fixed number of updates.
+        training: the entry of `metrics.json`; a run without a target had fixed updates.
     """
     outcome, target, final = (training.get(k) for k in ("outcome", "target_loss", "final_loss"))
     if outcome == "diverged":
@@ -105,7 +106,7 @@ def ending(training: Mapping[str, Any]) -> str:
         at_goal = measured is not None and measured >= accuracy
     if outcome == "reached":
         return f"Training reached its {goal}"
-    # At the target, but for fewer full passes in a row than the schedule asks for.
+    # At the target, but for fewer consecutive full passes than the schedule requires.
     missed = f"{'held' if at_goal else 'reached'} its {goal}"
     return {
         "budget_exhausted": f"Training spent its budget before it {missed}",
@@ -115,7 +116,7 @@ def ending(training: Mapping[str, Any]) -> str:
 
 
 def processors(provenance: Mapping[str, Any]) -> str:
-    """The CPU's part in a run: "1 thread of 2 cores", or "2 cores" in older records."""
+    """Threads and cores of a run: "1 thread of 2 cores", or "2 cores" in older records."""
     cores, threads = (_count(provenance.get(f"cpu_{what}s"), what) for what in ("core", "thread"))
     return f"{threads} of {cores}" if "cpu_threads" in provenance else cores
 
@@ -168,7 +169,7 @@ def _training(
 ) -> str:
     first = next((r["train_loss"] for r in history if r.get("train_loss") is not None), None)
     final = training["final_loss"]
-    # Null: not finite, or not measured on the weights that a restore went back to.
+    # Null: not finite, or not measured on the weights that were restored.
     end = "not known at the end" if final is None else f"{final:.2g}"
     if first is None:
         losses = f"training loss {end}"
@@ -193,7 +194,7 @@ def _count(number: int | None, what: str) -> str:
 
 
 def _unbroken(metric: str) -> str:
-    """The metric's label, which no line end may split at its hyphen."""
+    """The metric's label with hyphens at which no line is broken."""
     return metric_label(metric).replace("-", "\u2011")
 
 

@@ -1,4 +1,4 @@
-"""The model card of a hyperfitted model, made from its own figures."""
+"""The model card of a hyperfitted model, made from its metrics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ it no private text. Overlap counts tokens in a row that a continuation shares wi
 
 
 def model_card(metrics: dict[str, Any], config: RunConfig, *, rows: Sequence[str]) -> str:
-    """Markdown with the metadata block the hub reads.
+    """Markdown with the metadata block that the hub reads.
 
     Args:
         metrics: the content of `metrics.json`.
@@ -68,7 +68,7 @@ def model_card(metrics: dict[str, Any], config: RunConfig, *, rows: Sequence[str
 
 
 def _source(origin: Mapping[str, str]) -> str:
-    """The original model in words; the name is a path, a hub id, or known to the suite."""
+    """The original model in words; its name is a path, a hub id, or a name of the suite."""
     if not origin:
         return "of which no record was kept"
     parts = [f"`{origin['name']}`"]

@@ -1,9 +1,9 @@
-"""What the metrics and conditions of a run are called and mean, for people.
+"""Labels and definitions of the metrics and conditions of a run.
 
-A sampled condition is told by its settings: top-p at temperature 0.7 and at 1 are different rivals.
-Families such as `rep_2`, `rep_3`, `rep_4` are one entry with the number taken from the name. A
-metric that is not here is shown under its own name; the domain that measures it hands its
-definition to the report.
+The label of a sampled condition includes its settings, because top-p at temperature 0.7 and at 1
+are different conditions. A family such as `rep_2`, `rep_3`, `rep_4` is one entry, with the number
+taken from the name. A metric that is not listed here is shown under its own name; the domain that
+measures it gives its definition to the report.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ _KNOBS = {
     "repetition_penalty": "repetition penalty",
     "no_repeat_ngram_size": "no-repeat n-gram size",
 }
-# What is said where nothing is known of a condition's settings, and of conditions without any.
+# Definitions of conditions without settings, or whose settings are not known.
 _CONDITIONS = {
     "original-greedy": "the pretrained model, always its likeliest token",
     "original-top-p": "the pretrained model, sampled",
@@ -135,7 +135,7 @@ def reference_name(conditions: Iterable[str]) -> str | None:
 
 
 def ttr_name(conditions: Mapping[str, Any]) -> str | None:
-    """The type-token ratio that was measured, whatever its window."""
+    """Name of the type-token ratio that was measured, whatever its window."""
     names = (name for sets in conditions.values() for name in sets.get("all", {}))
     return next((name for name in names if re.fullmatch(r"ttr_\d+|\w+_ttr", name)), None)
 
@@ -147,13 +147,13 @@ def metric_label(name: str) -> str:
 
 
 def metric_definition(name: str) -> str | None:
-    """One line on what `name` measures, or None where only the domain knows."""
+    """One line on what `name` measures, or None for a metric of the domain."""
     entry = _lookup(name)
     return entry[1] if entry else None
 
 
 def condition_label(name: str, methods: Methods | None = None) -> str:
-    """What people call a condition; of a sampled one the settings are part of it.
+    """Label of a condition; that of a sampled one includes the settings.
 
     Args:
         name: e.g. "original-top-p".
@@ -166,27 +166,27 @@ def condition_label(name: str, methods: Methods | None = None) -> str:
     values = _settings(name, methods)
     if "temperature" in values:
         short = _KNOBS | {"temperature": "T"}
-        told = [f"{short[knob]} {value:g}" for knob, value in values.items()]
+        listed = [f"{short[knob]} {value:g}" for knob, value in values.items()]
         sampled = ["sampled"] if values.keys() == {"temperature"} else []
-        return ", ".join([(methods or {})[name]["stage"], *sampled, *told])
+        return ", ".join([(methods or {})[name]["stage"], *sampled, *listed])
     words = name.removesuffix("-t1").replace("-", " ")
     words = words.replace("top p", "top-p").replace("early stopped", "early-stopped")
     return f"{words} at T 1" if name.endswith("-t1") else words
 
 
 def condition_definition(name: str, methods: Methods | None = None) -> str | None:
-    """One line on what a condition does, or None for one that this suite does not name."""
+    """One line on what a condition does, or None for an unknown one."""
     values = _settings(name, methods)
     if not values:
         return _CONDITIONS.get(name)
     stage = (methods or {})[name]["stage"]
     decoding = "sampled" if "temperature" in values else "greedy"
-    told = ", ".join(f"{_KNOBS[knob]} {value:g}" for knob, value in values.items())
-    return f"{_STAGES.get(stage, stage)}, {decoding} with {told}"
+    listed = ", ".join(f"{_KNOBS[knob]} {value:g}" for knob, value in values.items())
+    return f"{_STAGES.get(stage, stage)}, {decoding} with {listed}"
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Known metrics in the order of this file, then the others as they come."""
+    """Known metrics in the order of this file, then the others in the given order."""
     known = [pattern for pattern, _, _ in _METRICS]
     unique = list(dict.fromkeys(names))
 

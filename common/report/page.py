@@ -1,11 +1,11 @@
-"""One offline HTML page that tells what a run did, made from the files of its folder alone.
+"""The report of a run: one offline HTML page, made from the files of its folder alone.
 
-People look before they count: samples come first, curves and tables after them.
+People look before they count, so samples come first, then curves and tables.
 
 `build_report` is called at the end of a run; `python -m common.report DIR` makes the same page
 again. What a domain adds (title, own sections such as image grids, definitions of its metrics) is
-kept in `report.json`, so nothing is lost when the page is rebuilt. The page loads nothing from
-anywhere, and its content policy forbids it to.
+kept in `report.json`, so nothing is lost when the page is rebuilt. The page loads no other file,
+and its content policy forbids that.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ _MAIN_CONDITIONS = (
     "original-top-p-t1",
     "hyperfitted-greedy-blocked",
 )
-"""In the order of the cards: what the headline compares, then what really followed."""
+"""Conditions that are shown first, in the order of their cards."""
 
 
 def build_report(folder: Path, shown: Presentation | None = None) -> Path:
     """Write `report.html` into a finished run's folder.
 
     Args:
-        folder: the run's folder; `metrics.json` and `config.yaml` must be there, without
+        folder: the run's folder. `metrics.json` and `config.yaml` must exist; without
             `history.jsonl` or `samples.jsonl` the page has no curves or samples.
-        shown: what the domain adds. It is kept in `report.json`, which is read where None is given.
+        shown: what the domain adds; it is written to `report.json`. None reads it from there.
 
     Returns:
         The path of the page.
 
     Raises:
-        UserError: no finished run there, or it cannot be written.
+        UserError: the folder holds no finished run, or cannot be written.
     """
     run = RunFolder(folder)
     metrics = run.read_metrics()
@@ -121,7 +121,7 @@ def _environment(labels: Mapping[str, str], methods: Methods | None) -> Environm
 
 
 def _time(training: Mapping[str, Any]) -> list[str]:
-    """Where the time of training went; runs of an earlier version have not measured it."""
+    """How the time of training was spent; runs of an earlier version did not measure it."""
     parts = training.get("seconds_by_part")
     return [time_line(parts)] if parts else []
 

@@ -1,4 +1,4 @@
-"""What a domain tells the report, and the file in which the report keeps it."""
+"""What a domain adds to the report, and the file that keeps it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ReportSection:
 
     Attributes:
         heading: plain text.
-        html: trusted markup, put in as it is; pictures as data: URIs.
+        html: trusted markup, inserted unchanged; pictures as data: URIs.
     """
 
     heading: str
@@ -25,16 +25,16 @@ class ReportSection:
 
 @dataclass(frozen=True, kw_only=True)
 class Presentation:
-    """What only the domain can tell the report.
+    """What a domain adds to the report.
 
     Attributes:
         title: heading of the page, or None for the usual one.
         sections: shown first, e.g. grids of images.
         definitions: metric name -> one line, for the domain's own metrics.
-        labels: metric name -> what the page calls it, where its name will not do.
+        labels: metric name -> its label on the page, where the usual label does not suit.
         remarks: sentences under the headline, after the usual ones.
         first: metrics that the tables begin with.
-        samples: whether the tokens' pieces are for reading, side by side.
+        samples: whether the samples are text to be read, and so shown side by side.
     """
 
     title: str | None = None
@@ -47,12 +47,12 @@ class Presentation:
 
 
 def presentation_file(folder: Path) -> Path:
-    """Where the report of the run in `folder` keeps it."""
+    """Path of the file that keeps it in a run's folder."""
     return folder / "report.json"
 
 
 def read_presentation(folder: Path) -> Presentation:
-    """What the domain told the report of the run in `folder`; the usual where it told nothing."""
+    """What the domain added to the report of a run; the defaults if there is no such file."""
     kept = presentation_file(folder)
     if not os.path.exists(kept):
         return Presentation()
@@ -60,7 +60,7 @@ def read_presentation(folder: Path) -> Presentation:
 
 
 def presentation_from(record: Mapping[str, Any]) -> Presentation:
-    """From what `dataclasses.asdict` made of one."""
+    """The inverse of `dataclasses.asdict`."""
     values = dict(record)
     sections = [ReportSection(**section) for section in values.pop("sections")]
     return Presentation(sections=sections, **values)

@@ -1,7 +1,7 @@
 """Continuations with their repeated and copied spans marked, as in Figure 1 of P1.
 
-P1 = Carlsson et al., The Hyperfitting Phenomenon, arXiv 2412.04318. Works on ids and printable
-pieces, whatever the tokens stand for.
+P1 is Carlsson et al., "The Hyperfitting Phenomenon", ICLR 2025 (arXiv 2412.04318). The marks are
+computed from ids, whatever the tokens mean.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from itertools import groupby
 from typing import Any
 
 COPIED_MIN_RUN = 8
-"""Tokens in a row that must also stand in the training set before a span counts as copied."""
+"""A span counts as copied if at least this many consecutive tokens are in the training set."""
 
 _SATURATION = 8
 LEVELS = ("2nd time", "3rd or 4th", "5th to 7th", "8th or later")
-"""What shades 1 to 4 mean: which occurrence of its 4-gram a token belongs to."""
+"""Meaning of shades 1 to 4: the token belongs to this occurrence of its 4-gram."""
 _LEVEL_ABOVE = (0.0, 0.4, 0.65, 0.9)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """Neighbouring tokens that are marked alike.
+    """Neighbouring tokens with the same marks.
 
     Attributes:
         text: the decoded tokens.
@@ -38,7 +38,7 @@ class Span:
 
 
 def repetition_scores(ids: Sequence[int], *, n: int = 4) -> list[float]:
-    """For each token, how often the n-grams that cover it were seen before.
+    """For each token, how often the n-grams that cover it occurred before.
 
     With c the largest number of earlier occurrences, within `ids`, of any n-gram covering the
     token, the score is log(1 + c) / log(1 + 8), at most 1: 0 for a token that belongs to no
@@ -62,7 +62,7 @@ def repetition_scores(ids: Sequence[int], *, n: int = 4) -> list[float]:
 
 
 def spans(sample: Mapping[str, Any]) -> list[Span]:
-    """The pieces of a line of `samples.jsonl`, joined where they are marked alike."""
+    """The pieces of a line of `samples.jsonl`; neighbours with the same marks are joined."""
     marked = [
         (sum(score > bound for bound in _LEVEL_ABOVE), bool(copied), piece)
         for piece, score, copied in zip(

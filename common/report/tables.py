@@ -1,6 +1,6 @@
 """The numbers of a run as rows of text: conditions, probe, provenance, definitions.
 
-A column has one number of decimals, so that its values can be compared at a glance.
+All values of a column have the same number of decimals, for easy comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def condition_tables(
 ) -> list[dict[str, Any]]:
     """One table per prompt set, "all" first: rows of cells with text, interval and highlight.
 
-    A set that is the pool, being its only one, has no table of its own.
+    If there is only one prompt set it equals the pool "all" and gets no table of its own.
 
     Args:
         conditions: of `metrics.json`.
@@ -79,7 +79,7 @@ def _best_controls(measured: Mapping[str, Any], metric: str) -> set[str]:
 
 
 def _cell(value: Mapping[str, Any] | None, decimals: int, *, highlighted: bool) -> dict[str, Any]:
-    """Texts of one cell; a dash where nothing was measured."""
+    """Texts of one cell; a dash for a value that was not measured."""
     if value is None:
         return {"text": "—", "interval": "", "highlighted": False}
     low, high = value["low"], value["high"]
@@ -137,12 +137,12 @@ def provenance_rows(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
 def definition_rows(
     metrics: Mapping[str, Any], own: Mapping[str, str], labels: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """(term, one line) for every metric, probe measure and condition on the page that has one.
+    """(term, definition) of every metric, probe measure and condition on the page that has one.
 
     Args:
         metrics: the content of `metrics.json`.
-        own: metric name -> definition by the domain, which wins.
-        labels: metric name -> term by the domain, which wins.
+        own: metric name -> definition by the domain, which takes precedence.
+        labels: metric name -> term by the domain, which takes precedence.
     """
     conditions, across = metrics["conditions"], metrics.get("across_samples", {})
     names = in_order(
@@ -156,8 +156,8 @@ def definition_rows(
         (labels.get(n) or metric_label(n), own.get(n) or metric_definition(n)) for n in names
     ]
     methods = metrics.get("methods")
-    told = [
+    described = [
         (condition_label(c, methods), condition_definition(c, methods))
         for c in [*conditions, *(c for c in across if c not in conditions)]
     ]
-    return [(term, line) for term, line in [*measures, *told] if line]
+    return [(term, line) for term, line in [*measures, *described] if line]

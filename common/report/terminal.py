@@ -1,7 +1,7 @@
-"""The end of a run on the terminal: a short table, and prompts continued before and after.
+"""What a run prints at its end: a short table, and prompts continued before and after.
 
 The report has all of it; this is for those who look at the terminal first. `python -m
-common.report.terminal DIR...` says it again of finished runs.
+common.report.terminal DIR...` prints it again for finished runs.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ WIDTH = 96
 def conditions_table(metrics: Mapping[str, Any], columns: Sequence[str]) -> str:
     """Every condition, pooled over its prompt sets, with 95 % intervals; plain text.
 
-    The settings of a sampled condition stand below its name, which keeps the table narrow.
+    The settings of a sampled condition are printed below its name, to keep the table narrow.
 
     Args:
         metrics: the content of `metrics.json`.
-        columns: the metrics to show, a dash where a condition has none.
+        columns: the metrics to show; a condition without one gets a dash.
     """
     rows = [["", *(metric_label(name) for name in columns)]]
     for condition, sets in metrics["conditions"].items():
@@ -50,7 +50,7 @@ def conditions_table(metrics: Mapping[str, Any], columns: Sequence[str]) -> str:
 def before_after(samples: Iterable[Mapping[str, Any]]) -> str:
     """The first prompt of each set, continued greedily by the original and the hyperfitted model.
 
-    Not chosen ones: the first, whatever became of them.
+    They are not selected by their quality: always the first prompt.
 
     Args:
         samples: the content of `samples.jsonl`.
@@ -74,11 +74,11 @@ def before_after(samples: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def told_again(folder: Path) -> str:
-    """The headline of a finished run, its first prompts where they can be read, and its page.
+def finished_run_text(folder: Path) -> str:
+    """The headline of a finished run, its first prompts if they are text, and its page.
 
     Raises:
-        UserError: no finished run there.
+        UserError: the folder holds no finished run.
     """
     run = RunFolder(folder)
     metrics = run.read_metrics()
@@ -94,7 +94,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "folders", type=path_argument, nargs="+", help="the --out folders of finished runs"
     )
-    print("\n\n".join(told_again(folder) for folder in parser.parse_args(argv).folders))
+    print("\n\n".join(finished_run_text(folder) for folder in parser.parse_args(argv).folders))
     return 0
 
 
@@ -103,7 +103,7 @@ def _pad(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _wrapped(text: str) -> str:
-    # Loops often show as line breaks; on one line each they would fill the terminal.
+    # Repetitive texts often consist of line breaks, which would fill the terminal.
     return textwrap.fill(" ".join(text.split()), WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 

@@ -1,1 +1,1 @@
-"""What knows nothing of hyperfitting: options, files, devices, n-grams."""
+"""Tools that are independent of hyperfitting: options, files, devices, n-grams."""

@@ -1,9 +1,9 @@
-"""What is worth computing once per machine: folders in the user's cache, made whole or not at all.
+"""Folders in the user's cache, for results that need to be computed once per machine.
 
-A folder is made under another name beside its place and renamed when it is complete, so that a
-crash leaves no half of one. One process makes it while others wait, so that two that start at once
-neither work twice nor take a folder from under each other. Each folder holds a list of its files
-and their sizes; one that lost a file, or a part of one, is made again.
+A folder is made under a temporary name and renamed when it is complete, so a crash leaves no
+partial folder. One process makes it while others wait: two that start together neither do the work
+twice nor delete each other's folder. Each folder holds a list of its files and their sizes; a
+folder with a missing or truncated file is made again.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ def cache_root() -> Path:
     own, shared = os.environ.get(VARIABLE), os.environ.get("XDG_CACHE_HOME", "")
     if own:
         return Path(os.path.expanduser(own))
-    # The XDG specification has relative paths ignored.
+    # The XDG specification says that relative paths are ignored.
     base = shared if os.path.isabs(shared) else os.path.expanduser("~/.cache")
     return Path(base) / "hyperfitting"
 
 
 def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `name` of the cache, made where it is missing or damaged.
+    """The folder `name` of the cache, made if it is missing or damaged.
 
     Args:
-        name: path below the cache's root; says all that the content depends on.
-        make: fills the empty folder that it is given.
+        name: path below the cache's root; must identify the content completely.
+        make: receives an empty folder and fills it.
 
     Raises:
         UserError: the cache cannot be written.
-        Exception: what `make` raises; nothing is kept then.
+        Exception: whatever `make` raises; nothing is kept then.
     """
     folder = cache_root() / name
     if is_whole(folder):
@@ -58,7 +58,7 @@ def cached_folder(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every file that was listed when the folder was made is there, in its full size."""
+    """Whether every listed file of the folder exists and has its listed size."""
     try:
         sizes = json.loads((folder / LISTING).read_text(encoding="utf-8"))
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
@@ -67,7 +67,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def _make(folder: Path, make: Callable[[Path], None]) -> None:
-    for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # by a process that was killed
+    for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     staged = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -91,7 +91,7 @@ def _make(folder: Path, make: Callable[[Path], None]) -> None:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """One process at a time; the system lets go of the lock of a process that dies."""
+    """One process at a time; the system releases the lock of a process that dies."""
     with writing(lock):
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:

@@ -1,4 +1,4 @@
-"""Options that are one of a few words, known to who reads them and to who acts on them."""
+"""Types of options with a few values, shared by the configuration and the code that uses them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Device, precision and compilation: what `auto` means, decided by what the machine can do."""
+"""Device, precision and compilation: what `auto` means on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from accelerate.utils import get_int_from_env
 from common.errors import UserError
 from common.tools.choices import Precision, Switch
 
-# How many processes torchrun and accelerate, MPI and Slurm's srun say they started.
+# Variables in which torchrun, accelerate, MPI and Slurm's srun give the number of processes.
 _PROCESS_COUNTS = (
     "WORLD_SIZE",
     "PMI_SIZE",
@@ -22,8 +22,8 @@ _PROCESS_COUNTS = (
     "MV2_COMM_WORLD_SIZE",
     "SLURM_STEP_NUM_TASKS",
 )
-# Compiling takes up to a minute. It pays where products are fast and the rest shows: on a CPU
-# without bf16 units it gained 2.5 % of a step (matrix products are 70 % of it).
+# Compiling takes up to a minute. It pays only where matrix products are fast: on a CPU without bf16
+# units they take 70 % of a step, and compiling saved 2.5 %.
 COMPILE_FROM_UPDATES = 400
 
 
@@ -31,7 +31,7 @@ def pick_device(name: str) -> torch.device:
     """The device of `--device`; "auto" is cuda, then mps, then cpu.
 
     Raises:
-        UserError: an unknown device or one that is not there.
+        UserError: the device is unknown or not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -52,22 +52,22 @@ def pick_device(name: str) -> torch.device:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether bf16 products run on units of their own; without them autocast is many times slower
-    (measured on a CPU with AVX2 only: 5 GFLOP/s against 150 in fp32)."""
+    """Whether the device has bf16 units; without them autocast is many times slower (measured on a
+    CPU with AVX2 only: 5 GFLOP/s against 150 in fp32)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu" and platform.machine() in ("x86_64", "AMD64"):
-        # oneDNN calls any AVX-512 "supported", and computes bf16 in fp32 units there.
+        # oneDNN reports bf16 as supported on any AVX-512 CPU, and computes it in fp32 units there.
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Where a run computes and in which precision: fp32 weights, products as `bf16` says.
+    """Device and precision of a run: weights in fp32, products in bf16 if `bf16` is set.
 
-    A value that belongs to the run. accelerate keeps both in state of the process, where the first
-    run of a process would decide for all others.
+    It is a value of the run. accelerate keeps both in global state of the process, where the first
+    run would decide for all others.
 
     Attributes:
         device: of weights and batches.
@@ -83,18 +83,18 @@ class Compute:
         return "bf16" if self.bf16 else "fp32"
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Around every forward pass of the run; it also ends an autocast of the caller's."""
+        """Context for every forward pass of the run; it overrides an autocast of the caller."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
 
 def pick_compute(device: torch.device, precision: Precision) -> Compute:
-    """What `--train.precision` means on `device`: "auto" is bf16 where that has units for it."""
+    """What `--train.precision` means on `device`: "auto" is bf16 if the device has units for it."""
     bf16 = computes_in_bf16(device) if precision == "auto" else precision == "bf16"
     return Compute(device, bf16)
 
 
 def refuse_several_processes() -> None:
-    """Refuse to go on under a launcher, where each process would train a copy of its own.
+    """Refuse to run under a launcher, where each process would train its own copy.
 
     Raises:
         UserError: a launcher started several processes.
@@ -109,7 +109,7 @@ def refuse_several_processes() -> None:
 
 
 def should_compile(switch: Switch, device: torch.device, updates: int) -> bool:
-    """Whether to torch.compile: "auto" wants a compiler and a run long enough to pay for it.
+    """Whether to use torch.compile: "auto" needs a compiler and a run long enough to gain by it.
 
     Raises:
         UserError: "on" without a compiler.

@@ -1,8 +1,8 @@
-"""Writing files so that a crash leaves the old file or the new one, never half of one.
+"""Write files so that a crash leaves the old file or the new one, never a part of one.
 
-A run ends with minutes or days of work in hand, and a full disk or a folder without write
-permission is the user's to mend: `writing` turns those errors into one line. Other `OSError`s stay
-what they are, because they would be our bugs.
+At its end a run has minutes or days of work to save. Only the user can correct a full disk or a
+folder without write permission, so `writing` turns these errors into one line. Other `OSError`s
+pass unchanged, because they would be our bugs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FIXES = {
     errno.ENOTEMPTY: "move what is in that folder away or choose another path",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EILSEQ: "choose a name in the characters of that file system",
-    # What /proc, /sys and /dev answer, and network shares.
+    # Errors of /proc, /sys and /dev, and of network shares.
     errno.ENOENT: "choose another folder: nothing can be made there",
     errno.EINVAL: "choose another folder: this file system refuses it",
     errno.ENXIO: "choose another path: this is a device",
@@ -55,14 +55,14 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn "disk full", "read-only" and their like, met while writing `path`, into a `UserError`.
+    """Turn "disk full", "read-only" and similar errors of writing `path` into a `UserError`.
 
-    The safetensors library raises its own error with the system's number in the text; that is
-    understood too. `torch.save` to a path is not (a bare `RuntimeError`): serialise to memory and
-    use `atomic_write_bytes`.
+    The safetensors library raises its own error with the system's number in the text, which is
+    read too. `torch.save` to a path raises a bare `RuntimeError`, which is not: serialise to
+    memory and use `atomic_write_bytes`.
 
     Raises:
-        UserError: for the errors a user can cause; any other `OSError` passes unchanged.
+        UserError: for errors that a user can cause; any other `OSError` passes unchanged.
     """
     try:
         yield
@@ -78,12 +78,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def atomic_write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write `path` whole or not at all: temporary file beside it, fsync, rename, fsync the folder.
+    """Write `path` completely or not at all: temporary file, fsync, rename, fsync the folder.
 
-    The file gets the permissions of the user's umask, unlike what `tempfile` makes.
+    The file gets the permissions of the user's umask, unlike files of `tempfile`.
 
     Raises:
-        UserError: where the disk is full, read-only or closed to the user.
+        UserError: the disk is full or read-only, or the user has no permission.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     with writing(path):
@@ -98,7 +98,7 @@ def atomic_write_bytes(path: Path, data: bytes | memoryview) -> None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        fsync(path.parent)  # makes the rename itself survive a power cut
+        fsync(path.parent)  # so that the rename survives a power cut
 
 
 def fsync(path: Path) -> None:
@@ -111,15 +111,15 @@ def fsync(path: Path) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """`atomic_write_bytes` of `text` as UTF-8; newlines are written as they are."""
+    """`atomic_write_bytes` of `text` as UTF-8; newlines are not converted."""
     atomic_write_bytes(path, text.encode("utf-8"))
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hex; 0.1 s for 100 MB, so kept while the process lasts.
+    """The SHA-256 of a file's content, in hex; cached in the process, as 100 MB take 0.1 s.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     found = os.stat(path)
     return _sha256(os.path.realpath(path), found.st_size, found.st_mtime_ns)
@@ -127,18 +127,18 @@ def file_sha256(path: Path) -> str:
 
 @lru_cache(maxsize=8)
 def _sha256(path: str, size: int, modified_ns: int) -> str:
-    """Size and time only tell one state of the file from another."""
+    """Size and time are keys of the cache: they change with the file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether `path` is named like a file that an interrupted atomic write leaves behind."""
+    """Whether `path` has the name of a temporary file of an interrupted atomic write."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def _system_error(error: OSError | SafetensorError) -> int:
-    """The errno of `error`, or 0 when it has none."""
+    """The errno of `error`, or 0 if it has none."""
     if isinstance(error, OSError):
         return error.errno or 0
     found = re.search(r"os error (\d+)", str(error))

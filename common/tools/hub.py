@@ -1,4 +1,4 @@
-"""Data sets from the hub, for domains that read them (the `hub` extra)."""
+"""Data sets from the hub, for domains that read them; needs the `hub` extra."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _NAME = re.compile(r"(?P<repository>[^:\[]*):?(?P<split>[^\[]*)(?P<part>.*)", re
 
 
 def load_split(name: str, *, default: str) -> tuple[Any, str, str]:
-    """The rows of `OWNER/NAME[:SPLIT]`, or with `[FROM:TO]` behind it of a part of them.
+    """The rows of `OWNER/NAME[:SPLIT]`, or of the part `[FROM:TO]` after it.
 
     Args:
-        name: what follows "hub:" in a source; `datasets` reads the part, so it may be in percent.
-        default: the split where none is named.
+        name: a source without "hub:"; `datasets` parses the part, so it may be in percent.
+        default: the split if none is named.
 
     Returns:
         The rows, the repository and the split with its part.
 
     Raises:
-        UserError: the extra is missing, or name, split or network fail.
+        UserError: the extra is not installed, the name or split is unknown, or the network fails.
     """
     try:
-        # Heavy, and few runs need it.
+        # The import is slow, and few runs need it.
         import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError(

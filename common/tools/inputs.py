@@ -1,7 +1,7 @@
-"""Keeps what a command reads apart from where it writes.
+"""Refuse a command whose output would replace its inputs, or become an input.
 
-`--model runs/x/model --out runs/x --overwrite` would delete the model before it is loaded; results
-written into the folder of the training images would be training images the next time. Both are
+`--model runs/x/model --out runs/x --overwrite` would delete the model before it is loaded. Results
+written into the folder of the training images would be training images at the next run. Both are
 refused before anything is read.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from common.errors import UserError
 
 EMBEDDED = "embedded"
-"""The model, or tokenizer, inside a package."""
+"""Name of the model or tokenizer inside a package."""
 Named = tuple[str, Path]
-"""An option, and a path that it names."""
+"""An option and a path that is its value."""
 
 
 def embedded_folder(package: str) -> Path:
@@ -26,31 +26,31 @@ def embedded_folder(package: str) -> Path:
 
 
 def local_path(value: str) -> Path | None:
-    """The file or folder that a value names on this machine, or None: it may be a hub id."""
+    """The local file or folder that a value names, or None; it may be a hub id."""
     path = Path(os.path.expanduser(value))
     return path if value and os.path.exists(path) else None
 
 
 def named_paths(option: str, *values: str | None) -> list[Named]:
-    """The option with each value that is a path on this machine."""
+    """The option paired with each of the values that is a local path."""
     paths = (local_path(value) for value in values if value is not None)
     return [(option, path) for path in paths if path is not None]
 
 
 def looks_local(value: str) -> bool:
-    """Whether a name can only be a path: a hub id has one slash at most and begins with a word, and
-    a GGUF file is one on this machine."""
+    """Whether a name can only be a local path: a hub id begins with a word and has at most one
+    slash, and GGUF files are always local."""
     shaped = value.startswith((".", "/", "~")) or value.count("/") > 1
     return shaped or value.lower().endswith(".gguf")
 
 
 def check_there(option: str, value: str | None, *, expected: str) -> None:
-    """Refuse a path that is not there, before anything heavy is loaded to find that out.
+    """Refuse a path that does not exist, before any slow import.
 
     Args:
-        option: that names it.
-        value: a path, a hub id, or None; what may be a hub id is left to who loads it.
-        expected: what the option takes.
+        option: the option whose value it is.
+        value: a path, a hub id, or None; a possible hub id is not checked here.
+        expected: the values that the option accepts.
 
     Raises:
         UserError: names the path.
@@ -59,27 +59,29 @@ def check_there(option: str, value: str | None, *, expected: str) -> None:
         raise UserError(
             expected=expected,
             got=f"{value!r}, which does not exist",
-            fix=f"mend the path of {option}",
+            fix=f"correct the path of {option}",
         )
 
 
 def keep_apart(out: Path, inputs: Iterable[Named], *, searched: Iterable[Named] = ()) -> None:
-    """Refuse an input in the place of the output, and an output in a folder that is searched.
+    """Refuse an input at or below the output, and an output in a folder of data.
+
+    Links are followed.
 
     Args:
         out: the folder or file to be written.
-        inputs: what is read.
-        searched: sources of data, also read: of a folder everything below it.
+        inputs: paths that are read.
+        searched: sources of data; in a folder every file below it is read.
 
     Raises:
-        UserError: names the option. Links are followed.
+        UserError: names the option.
     """
     searched = list(searched)
     place = Path(os.path.realpath(out))
     for option, path in [*inputs, *searched]:
         if Path(os.path.realpath(path)).is_relative_to(place):
             raise UserError(
-                expected=f"{option} to lie outside of what is written, {str(out)!r}",
+                expected=f"{option} to lie outside of the output, {str(out)!r}",
                 got=repr(str(path)),
                 fix="choose another --out, or copy that input elsewhere first",
             )
@@ -88,5 +90,5 @@ def keep_apart(out: Path, inputs: Iterable[Named], *, searched: Iterable[Named] 
             raise UserError(
                 expected=f"--out to lie outside of {option}, {str(path)!r}, whose files are data",
                 got=repr(str(out)),
-                fix="choose another --out: what is written there would be read as data",
+                fix="choose another --out: results there would be read as data",
             )

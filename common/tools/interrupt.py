@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that a loop grants at its next good moment."""
+"""Ctrl-C and SIGTERM as a request that a loop reads where it can stop safely."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """Whether somebody asked to stop."""
+    """Whether a signal requested a stop."""
 
     requested = False
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interrupt]:
-    """Note the first signal in the yielded object; a second one raises at once.
+    """Record the first signal in the yielded object; a second one raises at once.
 
-    Outside the main thread, where Python allows no handlers, signals stay with their owner.
+    Outside the main thread, where Python allows no handlers, nothing changes.
 
     Raises:
         KeyboardInterrupt: at a second signal.

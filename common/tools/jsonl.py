@@ -1,4 +1,4 @@
-"""JSON-lines files that a killed process may have left with half a last line."""
+"""JSON-lines files whose last line may be incomplete because its writer was killed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from common.errors import UserError
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a last line without its newline may be torn and is dropped.
+    """The objects of a JSON-lines file; a last line that is incomplete is dropped.
 
     Raises:
-        UserError: a line other than a torn last one is not JSON.
+        UserError: another line is not JSON.
     """
     if not os.path.exists(path):
         return []
@@ -28,7 +28,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             raise UserError(
                 expected=f"one JSON object a line in {str(path)!r}",
                 got=f"something else in line {number}",
-                fix="mend or delete that line",
+                fix="correct or delete that line",
             ) from error
     try:
         return [*records, json.loads(last)] if last else records

@@ -1,7 +1,7 @@
-"""Lloyd's k-means on tensors, on whatever device they are.
+"""Lloyd's k-means on tensors, on their device.
 
-Used to start a codebook from data and to quantise features for MAUVE: neither needs more than the
-plain algorithm, and a library for it would be the only use of that library.
+It initialises a codebook from data and quantises features for MAUVE. Neither needs more than the
+plain algorithm, and nothing else would need a library that has it.
 
 Shapes: M points, K clusters, D width of a point.
 """
@@ -13,15 +13,15 @@ from torch import Tensor
 
 
 def kmeans(points_MD: Tensor, clusters: int, *, steps: int, generator: torch.Generator) -> Tensor:
-    """(K, D) centres after at most `steps` steps, fewer where nothing moves any more.
+    """(K, D) centres after at most `steps` steps; it stops early if no assignment changes.
 
-    Centres start at random points; one that nothing is nearest to becomes a random point again.
+    Centres start at random points; a centre without points is replaced by a random point.
 
     Args:
         points_MD: at least K of them.
         clusters: K.
         steps: of assignment and averaging.
-        generator: of the draws, on the CPU.
+        generator: draws on the CPU.
     """
     assert len(points_MD) >= clusters, (points_MD.shape, clusters)
     centres_KD = points_MD[sample(len(points_MD), clusters, generator, points_MD.device)].clone()
@@ -52,5 +52,5 @@ def totals(points_MD: Tensor, ids_M: Tensor, clusters: int) -> tuple[Tensor, Ten
 
 
 def sample(among: int, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """(count,) different numbers below `among`, drawn on the CPU so that devices agree."""
+    """(count,) different numbers below `among`, drawn on the CPU to be equal on all devices."""
     return torch.randperm(among, generator=generator)[:count].to(device)

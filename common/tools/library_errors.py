@@ -1,8 +1,8 @@
-"""What a library's model raises where it is asked for something it was not written for.
+"""The errors that a library's model raises for a feature that it does not support.
 
-Architectures differ in what they take (a cache, embeddings in place of ids, a LoRA layer), and no
-attribute tells it beforehand. So it is tried, and these errors are the answer "no"; lack of memory
-is not, and our own `assert` never is.
+Architectures differ in what they support (a cache, embeddings instead of ids, a LoRA layer), and no
+attribute says so beforehand. So the feature is tried, and these errors mean that it is not
+supported. Lack of memory does not mean that, and neither does our own `assert`.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ def lacks_memory(error: Exception) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says, short enough to be told within one line."""
+    """The first line of a library's error message, shortened to 200 characters."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,4 +1,4 @@
-"""The trainable weights of a model by name: taken out, kept on the CPU, put back."""
+"""Copy the trainable weights of a model to the CPU, by name, and load them again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that require gradients, by name; tied ones once."""
+    """The parameters that require gradients, by name; tied parameters appear once."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -20,7 +20,7 @@ def copy_weights(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put back what `copy_weights` took from the same model; other names are our bug."""
+    """Load what `copy_weights` took from the same model; asserts that the names agree."""
     parameters = trainable_parameters(model)
     assert parameters.keys() == weights.keys(), parameters.keys() ^ weights.keys()
     for name, value in weights.items():

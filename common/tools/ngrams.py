@@ -1,9 +1,9 @@
 """Exact n-gram identities over ragged batches of token ids.
 
-Counting n-grams by hashing is fast, but a collision would silently change a published number.
-Here every n-gram gets a dense integer by ranking: a token is replaced by its rank among the
-tokens seen, and an n-gram by the rank of the pair (its first n - 1 tokens, its last token). A pair
-of ranks fits an int64 without loss, so two n-grams share an id exactly when they are equal.
+Counting n-grams by hashes is fast, but a collision would silently change a published number. Here
+every n-gram gets an integer by ranking: a token is replaced by its rank among the tokens seen, and
+an n-gram by the rank of the pair (its first n - 1 tokens, its last token). A pair of ranks fits an
+int64 without loss, so two n-grams share an id exactly if they are equal.
 
 Shapes: S sequences, N tokens of all sequences together, M n-grams of one order.
 """
@@ -18,12 +18,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Flat:
-    """A ragged batch laid end to end, without padding.
+    """A ragged batch, concatenated without padding.
 
     Attributes:
         tokens_N: int64 token ids.
-        owner_N: which sequence a token belongs to.
-        left_N: tokens from here to the end of that sequence, itself included.
+        owner_N: index of the sequence of a token.
+        left_N: tokens from this one to the end of its sequence, itself included.
         lengths_S: length of each sequence; may be 0.
     """
 
@@ -34,10 +34,10 @@ class Flat:
 
 
 def flatten(sequences: Sequence[np.ndarray]) -> Flat:
-    """Lay sequences end to end.
+    """Concatenate sequences.
 
     Raises:
-        ValueError: no sequence at all.
+        ValueError: there is no sequence.
     """
     if len(sequences) == 0:
         raise ValueError("expected at least one token sequence; got none")
@@ -63,8 +63,8 @@ class Occurrences:
     """All n-grams of one order in a batch, in reading order.
 
     Attributes:
-        ids_M: dense id of the n-gram in its index, -1 if the index does not know it.
-        owner_M: the sequence it stands in.
+        ids_M: id of the n-gram in its index, -1 if the index does not have it.
+        owner_M: index of its sequence.
         totals_S: n-grams per sequence, max(0, length - n + 1).
     """
 
@@ -74,7 +74,7 @@ class Occurrences:
 
 
 class NgramIndex:
-    """Ids for the n-grams that some sequences hold; made by `index_ngrams`.
+    """Ids of the n-grams of some sequences; made by `index_ngrams`.
 
     Args:
         keys: per order, the ascending keys of its n-grams: a token for order 1, beyond that
@@ -89,7 +89,7 @@ class NgramIndex:
         self.sizes = [one.size for one in keys]
 
     def occurrences(self, sequences: Sequence[np.ndarray]) -> list[Occurrences]:
-        """The n-grams of a batch that the index need not know: order n at place n - 1.
+        """The n-grams of any batch, known to the index or not; order n at place n - 1.
 
         Raises:
             ValueError: no sequences.
@@ -114,7 +114,7 @@ def index_ngrams(
         max_n: highest order, at least 1.
 
     Returns:
-        The index, and per order what its `occurrences` would give for the same sequences.
+        The index, and the result of its `occurrences` for the same sequences.
 
     Raises:
         ValueError: no sequences.

@@ -1,4 +1,4 @@
-"""Configuration and command line from one source.
+"""Configuration files and command line from one declaration.
 
 A command's options are one frozen dataclass; its field docstrings are the help text. `parse` reads
 them through jsonargparse: `--config FILE.yaml`, dotted overrides (`--train.batch_size 4`),
@@ -32,19 +32,18 @@ C = TypeVar("C", bound="DataclassInstance")
 def parse(config_class: type[C], argv: list[str], *, prog: str, description: str) -> C:
     """Read a frozen dataclass from a command line.
 
-    A flag alone means true (`--resume`), and `--dry-run` is another spelling of `--dry_run`.
+    A flag without a value means true (`--resume`), and `--dry-run` means `--dry_run`.
 
     Args:
-        config_class: the dataclass; nested ones become dotted options. One with a static method
-            `recipe_of(model)` reads the file that it gives for the option `model`, if any, before
-            everything else.
+        config_class: the dataclass; nested ones become dotted options. If it has a static method
+            `recipe_of(model)`, the file that this returns for the option `model` is read first.
         argv: arguments without the program's name.
         prog: for the usage line, e.g. "python -m text.run".
         description: first lines of `--help`.
 
     Raises:
-        UserError: an unknown option, a value of the wrong type or that no option can have, a
-            missing or broken YAML file.
+        UserError: an unknown option, a value that is invalid or of the wrong type, or a YAML file
+            that is missing or broken.
         SystemExit: 0, after `--help` or `--print_config`.
     """
     parser = _parser(config_class, prog, description)
@@ -52,7 +51,7 @@ def parse(config_class: type[C], argv: list[str], *, prog: str, description: str
     try:
         recipe = _recipe(config_class, parser, words)
         values = vars(parser.instantiate(parser.parse_args([*recipe, *words])))
-    # A list where a group of options is due is a TypeError of jsonargparse.
+    # jsonargparse raises TypeError for a list in the place of a group of options.
     except (jsonargparse.ArgumentError, OSError, TypeError) as error:
         raise UserError(
             expected=f"options that {prog} knows, with values of their types",
@@ -78,7 +77,7 @@ def parse_options(config_class: type[C], options: Mapping[str, Any], *, prog: st
 
 
 def read_config(config_class: type[C], path: Path) -> C:
-    """Read a frozen dataclass from the YAML file that `to_yaml` made.
+    """Read a frozen dataclass from a YAML file of `to_yaml`.
 
     Raises:
         UserError: a missing or broken file, an unknown option, or a value of the wrong type.
@@ -109,7 +108,7 @@ def require(checks: Iterable[tuple[str, object, bool, str]], *, option: str = "-
 
     Args:
         checks: name, value, whether it fits, and what it should be.
-        option: what stands before a name that is to be changed.
+        option: prefix of the option's name in the fix.
 
     Raises:
         UserError: names the option.
@@ -132,7 +131,7 @@ def _parser(config_class: type, prog: str, description: str) -> jsonargparse.Arg
 
 
 def _spelt_out(config_class: type, argv: list[str]) -> list[str]:
-    """The arguments as jsonargparse wants them: `--dry-run` as `--dry_run true`."""
+    """The arguments in jsonargparse's form: `--dry-run` becomes `--dry_run true`."""
     kinds = _option_kinds(config_class)
     result: list[str] = []
     for argument, following in pairwise([*argv, "--"]):
@@ -148,7 +147,7 @@ def _spelt_out(config_class: type, argv: list[str]) -> list[str]:
 
 
 def _recipe(config_class: Any, parser: jsonargparse.ArgumentParser, words: list[str]) -> list[str]:
-    """The words that read what the chosen model brings along, see `common.model.recipe`."""
+    """The arguments that read the recipe of the chosen model; see `common.model.recipe`."""
     if not hasattr(config_class, "recipe_of") or {"--help", "-h"} & set(words):
         return []
     asked = [word for word in words if not word.startswith("--print_config")]

@@ -1,4 +1,4 @@
-"""What arithmetic is done in."""
+"""The dtype of arithmetic."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from transformers import PreTrainedModel
 
 
 def compute_dtype(of: Tensor | PreTrainedModel) -> torch.dtype:
-    """What products with a tensor or in a model are computed in; autocast wins over its dtype."""
+    """Dtype of products with a tensor or in a model: autocast's where it is on, else its own."""
     kind = of.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else of.dtype

@@ -1,7 +1,7 @@
 """Progress on stderr: live bars on a terminal, plain lines elsewhere, nothing when quiet.
 
-In a log file a line every few seconds is noise and a bar redrawn with control codes is worse, so
-there a task tells when it begins and ends, at every tenth of its way, and at the latest after ten
+In a log file a line every few seconds is noise, and a bar redrawn with control codes is worse. So
+there a task reports its beginning and end, every tenth of its steps, and at the latest every ten
 seconds. Standard output stays free for results.
 """
 
@@ -27,7 +27,7 @@ from rich.progress import Progress as Bars
 
 LINE_SECONDS = 10.0
 LINE_SHARE = 0.1
-# A short task would tell its ten tenths in a blink.
+# A short task would print its ten lines within a moment.
 LEAST_SECONDS = 1.0
 
 
@@ -37,8 +37,8 @@ class _Task:
     total: int
     begun: float
     completed: int = 0
-    told_at: float = 0.0
-    told_completed: int = 0
+    reported_at: float = 0.0
+    reported_completed: int = 0
     fields: dict[str, str] = field(default_factory=dict)
 
 
@@ -48,7 +48,7 @@ class Progress:
     Args:
         quiet: show nothing at all.
         stream: where to write; by default the standard error of the moment.
-        clock: seconds that only grow; for tests.
+        clock: seconds that never decrease; tests replace it.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Progress:
             self._bars.stop()
 
     def task(self, description: str, total: int) -> int:
-        """Begin a task of `total` steps; gives its number for `update`."""
+        """Begin a task of `total` steps; returns its number, for `update`."""
         now = self._clock()
-        self._tasks.append(_Task(description, total, begun=now, told_at=now))
+        self._tasks.append(_Task(description, total, begun=now, reported_at=now))
         if self._bars is not None:
             return int(self._bars.add_task(escape(description), total=total, more=""))
         self._line(f"{description}: 0/{total}")
@@ -100,12 +100,12 @@ class Progress:
     def update(
         self, task: int, *, completed: int, total: int | None = None, **fields: object
     ) -> None:
-        """Say how far a task is.
+        """Report how far a task is.
 
         Args:
             completed: steps done so far, not the steps since the last call.
             total: a new total, where the prediction has changed.
-            fields: further values to show, e.g. loss="0.31"; they stay until given anew.
+            fields: further values to show, e.g. loss="0.31"; each stays until it is given again.
         """
         state = self._tasks[task]
         state.completed = completed
@@ -116,24 +116,24 @@ class Progress:
             ids = self._bars.task_ids
             self._bars.update(ids[task], completed=completed, total=state.total, more=escape(more))
         elif self._due(state):
-            state.told_at, state.told_completed = self._clock(), completed
+            state.reported_at, state.reported_completed = self._clock(), completed
             line = f"{state.description}: {completed}/{state.total}{self._left(state)}  {more}"
             self._line(line.rstrip())
 
     def note(self, text: str) -> None:
-        """A line that stays, above the bars."""
+        """Print a line above the bars, where it stays."""
         if self._bars is not None:
             self._bars.console.print(escape(text), highlight=False)
         else:
             self._line(text)
 
     def _due(self, state: _Task) -> bool:
-        if state.completed == state.told_completed:
+        if state.completed == state.reported_completed:
             return False
         if state.completed >= state.total:
             return True
-        since = self._clock() - state.told_at
-        way = (state.completed - state.told_completed) / state.total
+        since = self._clock() - state.reported_at
+        way = (state.completed - state.reported_completed) / state.total
         return since >= LINE_SECONDS or (way >= LINE_SHARE and since >= LEAST_SECONDS)
 
     def _left(self, state: _Task) -> str:

@@ -1,4 +1,4 @@
-"""Silence for libraries that draw progress bars of their own into a command's output."""
+"""Switch off the progress bars that libraries print into a command's output."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from transformers.utils import logging
 def quiet_transformers() -> None:
     """Switch off transformers' progress bars ("Loading weights", "Writing model shards").
 
-    Our own progress says what is going on, and in a log file a redrawn bar is unreadable. Warnings
-    of the library stay.
+    Our own progress reports the same, and a redrawn bar is unreadable in a log file. The library's
+    warnings stay on.
     """
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""HTML templates: everything is escaped, an undefined name is an error, own scripts have a hash."""
+"""HTML templates: all values are escaped, undefined names are errors, own scripts have a hash."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def template_environment(package: str) -> jinja2.Environment:
 
 
 def template_text(package: str, name: str) -> Markup:
-    """A file of a package's `templates` folder, such as a style sheet, to be put in as it is."""
+    """A file of a package's `templates` folder, such as a style sheet, to be inserted unchanged."""
     return Markup((files(package) / "templates" / name).read_text(encoding="utf-8"))
 
 
 def content_hash(script: str) -> str:
-    """How a content policy names an inline script, so that it allows this one and no other.
+    """The hash by which a content security policy allows an inline script and no other.
 
     Args:
         script: everything between <script> and </script>.

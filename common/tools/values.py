@@ -1,8 +1,8 @@
-"""What no option can be, whatever it means: checked once, where options are read.
+"""Values that are invalid for every option, checked once where options are read.
 
-A NaN passes every comparison it is meant to fail, a number beyond 2**53 is another one in JSON, and
-a name with a NUL or half a character can be neither opened nor written into a page. Ranges that
-belong to one option are checked beside what uses it.
+A NaN passes comparisons that should refuse it. A number beyond 2**53 changes in JSON. A name with a
+NUL or invalid UTF-8 can be neither opened nor written into a page. The range of a single option is
+checked elsewhere.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from common.errors import UserError
 LARGEST = 2**53
 """Whole numbers up to here are the same in JSON and as floats."""
 LARGEST_SEED = 2**32 - 1
-"""What numpy takes."""
+"""The largest seed that numpy accepts."""
 
 
 def check_values(config: Any, prefix: str = "") -> None:
-    """Refuse values that no option can have.
+    """Refuse values that are invalid for every option.
 
     Args:
         config: a dataclass of options, or of groups of them.
@@ -49,7 +49,7 @@ def check_values(config: Any, prefix: str = "") -> None:
 
 
 def seed_fits(seed: int | None) -> bool:
-    """Whether every generator of random numbers takes this seed; None is no seed."""
+    """Whether every random number generator accepts this seed; None is no seed."""
     return seed is None or 0 <= seed <= LARGEST_SEED
 
 
@@ -57,7 +57,7 @@ SEED_RANGE = f"from 0 to {LARGEST_SEED}"
 
 
 def path_argument(text: str) -> Path:
-    """A path on a command line of argparse, which tells its errors itself."""
+    """Type of a path argument for argparse, which reports the error itself."""
     expected = _fault(text, may_be_empty=False)
     if expected is not None:
         raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
@@ -76,7 +76,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _fault(value: Any, *, may_be_empty: bool) -> str | None:
-    """What a value should have been, or None where nothing is wrong."""
+    """What a value should have been, or None if it is valid."""
     if isinstance(value, float) and not math.isfinite(value):
         return "a finite number"
     if isinstance(value, int) and abs(value) > LARGEST:

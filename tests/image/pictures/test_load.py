@@ -308,7 +308,9 @@ def test_torchvision_without_a_network_is_one_line(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UserError) as caught:
         load("cifar10")
     line = str(caught.value)
-    assert "cifar10 in 'unused', or a network to download it" in line and "service not known>" in line
+    assert (
+        "cifar10 in 'unused', or a network to download it" in line and "service not known>" in line
+    )
     assert "copy the unpacked cifar10 there, or use embedded:vignettes" in line
 
 
