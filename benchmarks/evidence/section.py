@@ -8,13 +8,12 @@ decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.over_seeds import Evidence, Value
-
-DOMAINS = {"text": "Text", "image": "Images"}
 
 
 class Verdict(StrEnum):
@@ -112,6 +111,33 @@ class Section:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one domain, or one group of cells, adds to the section of its experiment.
+
+    Attributes:
+        findings, tables, notes: as of a `Section`.
+        figures: `<svg>` elements; "" where there was nothing to draw.
+    """
+
+    findings: Sequence[Finding]
+    figures: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+
+
+def section_of(parts: Iterable[Part], *, rule: str, notes: Sequence[str] = ()) -> Section:
+    """The parts in one section, in order; `notes` follow those of the parts."""
+    made = list(parts)
+    return Section(
+        rule=rule,
+        findings=[finding for part in made for finding in part.findings],
+        figures=[figure for part in made for figure in part.figures if figure],
+        tables=[table for part in made for table in part.tables],
+        notes=[note for part in made for note in part.notes] + list(notes),
+    )
+
+
 View = Callable[[Evidence], Section]
 Judged = tuple[Sequence[bool | None], str]
 """What a rule gives: the parts of what is tested (see `judge`), none where the sentence says all,
@@ -134,7 +160,7 @@ def settle(
         claim: where a paper claims this; None if none measured it, so that there is nothing to
             agree with.
     """
-    where = DOMAINS.get(domain, "Both domains")
+    where = DOMAINS[domain].title if domain in DOMAINS else "Both domains"
     if missing := [name for name, value in needed.items() if value is None]:
         sentence = f"{where}: not measured: {', '.join(missing)}."
         return Finding(domain=domain, verdict=Verdict.NOT_MEASURED, sentence=sentence, claim=claim)

@@ -1,11 +1,16 @@
-"""How each experiment of the evidence bench is shown and judged, by the experiment's name."""
+"""The experiments of the evidence bench, each in two files of its name.
+
+`NAME.yaml` declares what is asked and what is run; `benchmarks.suite` reads it. `NAME.py` says how
+the results are shown and judged; `VIEWS` lists these by the experiment's name.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.over_seeds import Evidence
-from benchmarks.evidence.section import DOMAINS, Finding, Section, Verdict, View
+from benchmarks.evidence.section import Finding, Section, Verdict, View
 from benchmarks.experiments import (
     copying,
     data_order,
@@ -53,7 +58,8 @@ def show(evidence: Evidence) -> Section:
             domain=domain,
             verdict=Verdict.NOT_MEASURED,
             claim=None,
-            sentence=f"{DOMAINS[domain]}: not measured: none of the cells has what is compared.",
+            sentence=f"{DOMAINS[domain].title}: not measured: none of the cells has what is "
+            "compared.",
         )
         for domain in silent
     ]
