@@ -1,4 +1,8 @@
-"""How each experiment of the evidence bench is shown and judged, by the experiment's name."""
+"""The experiments of the evidence bench, each in two files of its name.
+
+`NAME.yaml` declares what is asked and what is run; `benchmarks.suite` reads it. `NAME.py` says how
+the results are shown and judged; `VIEWS` lists these by the experiment's name.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Cell:
     """What one cell measured.
 
     Attributes:
-        experiment: its name, without the number of its file.
+        experiment: its name.
         cell: name of the file, without its suffix.
         domain: text or image.
         profile: quick, full, ...

@@ -1,8 +1,9 @@
 """Reads experiments from YAML.
 
-Each file of `benchmarks/declarations/` is one experiment, and `profiles.yaml` there says what the
-profiles share: seeds and settings. An experiment times a profile gives the planned cells:
+Each `benchmarks/experiments/NAME.yaml` declares the experiment NAME, and `profiles.yaml` there says
+what the profiles share: seeds and settings. An experiment and a profile give the planned cells:
 
+    number              its place in the report, from 1; no two have the same
     title, question     for the report
     domains             text, image
     paper               what the papers found: a list of {what, value, source}
@@ -35,9 +36,11 @@ import yaml
 from benchmarks.suite.experiment import DOMAINS, CellEntry, Experiment, Profile
 from common.errors import UserError
 
-FOLDER = Path(__file__).parent.parent / "declarations"
-_FILE = re.compile(r"(\d\d)_([a-z_]+)")
-_KEYS = {f.name for f in fields(Experiment)} - {"name", "number", "entries", "profiles"} | {"cells"}
+FOLDER = Path(__file__).parent.parent / "experiments"
+PROFILES = "profiles.yaml"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_KEYS = {f.name for f in fields(Experiment)} - {"name", "entries", "profiles"} | {"cells"}
+_NEEDED = {"number", "title", "question", "domains", "paper", "cells"}
 _LAYERS = {"all", *DOMAINS}
 _CELL_KEYS = {f.name for f in fields(CellEntry)} - {"by_profile"}
 
@@ -48,7 +51,7 @@ def load_profiles(folder: Path = FOLDER) -> dict[str, Profile]:
     Raises:
         UserError: not YAML, or keys that are unknown or missing.
     """
-    path = folder / "profiles.yaml"
+    path = folder / PROFILES
     profiles = {}
     for name, entry in _read(path).items():
         _check_keys(entry, {f.name for f in fields(Profile)} - {"name"}, {"label", "seeds"}, path)
@@ -66,30 +69,40 @@ def load_profiles(folder: Path = FOLDER) -> dict[str, Profile]:
 
 
 def load_experiments(folder: Path = FOLDER) -> list[Experiment]:
-    """Every experiment, in the order of the files' numbers.
+    """Every experiment, in the order of their numbers.
 
     Raises:
-        UserError: a file that is not YAML, has unknown or missing keys, or gives two cells one
-            name.
+        UserError: a file that is not YAML, has unknown or missing keys, gives two cells one name,
+            or has the number of another file.
     """
     profiles = load_profiles(folder)
-    paths = sorted(path for path in folder.glob("*.yaml") if _FILE.fullmatch(path.stem))
-    return [_load(path, profiles) for path in paths]
+    found: dict[int, Experiment] = {}
+    for path in sorted(path for path in folder.glob("*.yaml") if path.name != PROFILES):
+        experiment = _load(path, profiles)
+        if before := found.get(experiment.number):
+            got = f"number {experiment.number}, as in {before.name}.yaml"
+            _refuse(path, "a number of its own", got, "give one of the two another number")
+        found[experiment.number] = experiment
+    return [found[number] for number in sorted(found)]
 
 
 def _load(path: Path, profiles: Mapping[str, Profile]) -> Experiment:
-    match = _FILE.fullmatch(path.stem)
-    assert match is not None
+    if not _NAME.fullmatch(path.stem):
+        expected = "lower-case letters, digits and underscores as the file's name"
+        _refuse(path, expected, repr(path.stem), "rename the file")
     declared = _read(path)
-    _check_keys(declared, _KEYS, {"title", "question", "domains", "paper", "cells"}, path)
+    _check_keys(declared, _KEYS, _NEEDED, path)
+    number = declared["number"]
+    if type(number) is not int or number < 1:
+        _refuse(path, "a whole number from 1 on as number", repr(number), "correct number")
     for figure in declared["paper"]:
         known = {"what", "value", "source"}
         _check_keys(figure, known, known, path)
     domains = tuple(declared["domains"])
     against = declared.get("against")
     experiment = Experiment(
-        name=match.group(2),
-        number=int(match.group(1)),
+        name=path.stem,
+        number=number,
         title=declared["title"],
         question=declared["question"],
         domains=domains,

@@ -115,7 +115,7 @@ class Experiment:
     """One declaration.
 
     Attributes:
-        name: of the file, without its number.
+        name: of its file, without the suffix.
         number: its place in the report, from 1.
         title, question: for people.
         domains: which it is for.

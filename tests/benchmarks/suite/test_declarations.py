@@ -23,10 +23,10 @@ PROFILES = {
     "full": {"label": "f", "seeds": [0, 1]},
 }
 LIKE = {"label": "l", "seeds": [0], "like": "quick"}
-PLAIN = {"title": "t", "question": "q", "domains": ["text"], "paper": [], "cells": [{}]}
+PLAIN = {"number": 1, "title": "t", "question": "q", "domains": ["text"], "paper": [], "cells": [{}]}
 
 
-def declare(folder: Path, name: str = "01_one", profiles: Any = PROFILES, **changes: Any) -> Path:
+def declare(folder: Path, name: str = "one", profiles: Any = PROFILES, **changes: Any) -> Path:
     (folder / "profiles.yaml").write_text(yaml.safe_dump(profiles, sort_keys=False))
     declared = {k: v for k, v in (PLAIN | changes).items() if v != "gone"}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
@@ -41,7 +41,9 @@ def test_the_shipped_ones_are_the_issue_s() -> None:
     for experiment in experiments:
         assert experiment.question.endswith("?") and experiment.title
         assert experiment.paper and all(f["source"] for f in experiment.paper)
-    for path in FOLDER.glob("[0-9]*.yaml"):
+    for name in NAMES:
+        path = FOLDER / f"{name}.yaml"
+        assert path.with_suffix(".py").is_file()
         head = path.read_text(encoding="utf-8")
         assert head.startswith("# ") and "# Against " in head and "would count" in head
 
@@ -135,6 +137,10 @@ def test_comparisons_profiles_and_domains(tmp_path: Path) -> None:
     [
         ({"colour": 1}, "unknown 'colour'"),
         ({"title": "gone"}, "no 'title'"),
+        ({"number": "gone"}, "no 'number'"),
+        ({"number": 0}, "whole number from 1"),
+        ({"number": True}, "whole number from 1"),
+        ({"name": "One"}, "got 'One'; rename the file"),
         ({"cells": [{"axis": {}}]}, "unknown 'axis'"),
         ({"cells": [{"quick": {"texts": {}}}]}, "unknown 'texts'"),
         ({"cells": [3]}, "got 3"),
@@ -158,11 +164,19 @@ def test_a_wrong_declaration_is_refused(tmp_path: Path, changes: Any, message: s
         load_experiments(declare(tmp_path, **changes))
 
 
+def test_order_is_by_number_and_a_number_is_given_once(tmp_path: Path) -> None:
+    declare(tmp_path, name="first", number=2)
+    declare(tmp_path, name="second", number=1)
+    assert [e.name for e in load_experiments(tmp_path)] == ["second", "first"]
+    with pytest.raises(UserError, match=r"second\.yaml; got number 2, as in first\.yaml"):
+        load_experiments(declare(tmp_path, name="second", number=2))
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"readable file in profiles\.yaml"):
         load_experiments(tmp_path)
-    (declare(tmp_path) / "01_one.yaml").write_text("a: [")
-    with pytest.raises(UserError, match=r"expected YAML in 01_one\.yaml"):
+    (declare(tmp_path) / "one.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"expected YAML in one\.yaml"):
         load_experiments(tmp_path)
 
 

@@ -36,11 +36,11 @@ DECLARED: dict[str, Any] = {
         "quick": {"label": "q", "seeds": [0], "text": {"data.sequences": 8}},
         "full": {"label": "f", "seeds": [0, 1]},
     },
-    "01_size": PLAIN | {"cells": SIZES},
-    "02_shift": PLAIN | {"analysis": "shift", "cells": [{}], "analysis_options": {"k": 3}},
-    "03_again": PLAIN | {"cells": [{"axes": {"m": "shift"}, "analysis": "shift"}]}
+    "size": PLAIN | {"cells": SIZES},
+    "shift": PLAIN | {"analysis": "shift", "cells": [{}], "analysis_options": {"k": 3}},
+    "again": PLAIN | {"cells": [{"axes": {"m": "shift"}, "analysis": "shift"}]}
     | {"analysis_options": {"k": 3}},
-    "04_order": PLAIN
+    "order": PLAIN
     | {"analysis": "compare", "against": {"order": 0}}
     | {
         "cells": [
@@ -69,8 +69,9 @@ class Bench:
         return (self.folder / "runs" / "starts.txt").read_text().splitlines()
 
     def declare(self, **declared: Any) -> None:
-        for name, content in (DECLARED | declared).items():
-            text = yaml.safe_dump(content, sort_keys=False)
+        for number, (name, content) in enumerate((DECLARED | declared).items()):
+            own = {} if name == "profiles" else {"number": number}
+            text = yaml.safe_dump(content | own, sort_keys=False)
             (self.folder / f"{name}.yaml").write_text(text)
 
     def experiments(self) -> list[Experiment]:
@@ -170,7 +171,7 @@ def test_failures_are_recorded_tried_again_and_stop_nothing(
 ) -> None:
     sizes = [{"axes": {"n": n}, "all": {"data.sequences": n}} for n in (13, 14, -9, 8)]
     broken = {"analysis": "shift", "cells": [{"all": {"data.sequences": -9}}]}
-    bench.declare(**{"01_size": PLAIN | {"cells": sizes}, "05_broken": PLAIN | broken})
+    bench.declare(**{"size": PLAIN | {"cells": sizes}, "broken": PLAIN | broken})
     assert bench("size", "broken") == 1
     cells = bench.cells()
     refused = cells["size/text-13-seed0"]
@@ -184,7 +185,7 @@ def test_failures_are_recorded_tried_again_and_stop_nothing(
     assert "3 of 5 cells failed; the same command tries them again" in told
     starts = len(bench.starts())
     sizes[0]["all"] = {"data.sequences": 12}  # mended
-    bench.declare(**{"01_size": PLAIN | {"cells": sizes}})
+    bench.declare(**{"size": PLAIN | {"cells": sizes}})
     assert bench("size") == 1
     assert bench.cells()["size/text-13-seed0"].status == "done"
     assert len(bench.starts()) == starts + 2
@@ -192,7 +193,7 @@ def test_failures_are_recorded_tried_again_and_stop_nothing(
 
 def test_a_missed_target_is_a_result(bench: Bench) -> None:
     missed = {"cells": [{"all": {"data.sequences": 15}}]}
-    bench.declare(**{"01_size": PLAIN | missed})
+    bench.declare(**{"size": PLAIN | missed})
     assert bench("size") == 0
     cell = bench.cells()["size/text-seed0"]
     assert cell.status == "done" and cell.metrics["training/reached"].mean == 0
@@ -216,8 +217,8 @@ def test_another_configuration_is_not_written_over(
 ) -> None:
     assert bench("shift") == 0
     before = bench.cells()
-    changed = DECLARED["02_shift"] | {"analysis_options": {"k": 4}}
-    bench.declare(**{"02_shift": changed})
+    changed = DECLARED["shift"] | {"analysis_options": {"k": 4}}
+    bench.declare(**{"shift": changed})
     assert bench("shift") == 2
     (line,) = capsys.readouterr().err.splitlines()[-1:]
     assert line.startswith(
@@ -300,7 +301,7 @@ def test_dry_run_tells_and_does_nothing(bench: Bench, capsys: pytest.CaptureFixt
     assert told[-1].startswith("no estimate")
     assert bench("size", "shift") == 0
     capsys.readouterr()
-    bench.declare(**{"01_size": PLAIN | {"cells": [*SIZES, {"axes": {"n": 10}}]}})
+    bench.declare(**{"size": PLAIN | {"cells": [*SIZES, {"axes": {"n": 10}}]}})
     assert bench("--dry-run") == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("done   size/text-8-seed0: text-") and "(finished)" in told[0]
@@ -357,7 +358,7 @@ def test_a_damaged_cell_is_one_line(
 
 def test_data_that_must_be_brought(bench: Bench, tmp_path: Path) -> None:
     source = {"domains": ["image"], "cells": [{"needs": "cifar", "all": {"data.train": "cifar10"}}]}
-    bench.declare(**{"01_size": PLAIN | source})
+    bench.declare(**{"size": PLAIN | source})
     assert bench("size") == 1
     cell = bench.cells()["size/image-seed0"]
     assert cell.error is not None and cell.error.startswith("expected --cifar FOLDER")
@@ -405,7 +406,7 @@ def test_an_analysis_gets_the_runs_opened_once(
 
 
 def test_an_option_that_no_run_knows(bench: Bench) -> None:
-    bench.declare(**{"01_size": PLAIN | {"cells": [{"all": {"train.colour": 1}}]}})
+    bench.declare(**{"size": PLAIN | {"cells": [{"all": {"train.colour": 1}}]}})
     with pytest.raises(UserError, match=r"options of a run in size/text-seed0; got .*colour"):
         plan_jobs(bench.experiments(), "quick")
 
