@@ -12,7 +12,7 @@ Shapes: P prompts of C tokens, M new tokens, T = C + M.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
-import image.config
-import image.model
-import image.prepare
-import text.config
-import text.model
-import text.prepare
 from benchmarks.analyses.next_scores import next_scores
-from common.command import Prepared
+from benchmarks.domains import DOMAINS
 from common.config import RunConfig
 from common.decode.generate import generate, once, to_stderr
 from common.domain import Domain, Generations, Metrics, PromptSet, pool_prompts
@@ -42,12 +36,6 @@ from common.record.run_folder import RunFolder
 from common.tools.device import pick_compute, pick_device
 from common.tools.options import read_config
 from common.tools.quiet import quiet_transformers
-
-# Domain -> options, what reads its data, what loads its checkpoint.
-_DOMAINS: dict[str, tuple[Any, Callable[[Any], Prepared], Callable[[str], PreTrainedModel]]] = {
-    "text": (text.config.TextRunConfig, text.prepare.prepare, text.model.load_model),
-    "image": (image.config.ImageRunConfig, image.prepare.prepare, image.model.load_transformer),
-}
 
 
 class FinishedRun:
@@ -90,17 +78,16 @@ class FinishedRun:
         """
         quiet_transformers()
         folder = RunFolder(path)
-        domain_name = folder.read_metrics()["domain"]
-        if domain_name not in _DOMAINS:
+        name = folder.read_metrics()["domain"]
+        if name not in DOMAINS:
             raise UserError(
-                expected=f"a run of a domain among {', '.join(_DOMAINS)}",
-                got=f"{domain_name!r} in {str(path)!r}",
+                expected=f"a run of a domain among {', '.join(DOMAINS)}",
+                got=f"{name!r} in {str(path)!r}",
                 fix="give the folder of another run",
             )
-        config_class, prepare, load = _DOMAINS[domain_name]
-        config = read_config(config_class, folder.config)
-        domain = prepare(config).load()
-        hyperfitted = load(str(folder.model))
+        config = read_config(DOMAINS[name].config_class, folder.config)
+        domain = DOMAINS[name].load(config)
+        hyperfitted = DOMAINS[name].load_model(str(folder.model))
         disable_dropout(hyperfitted)
         return cls(folder=folder, config=config, domain=domain, hyperfitted=hyperfitted)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.over_seeds import Group, Value
-from benchmarks.evidence.section import DOMAINS
 
 MAUVE = "mauve"
 """How the metric's name begins."""
@@ -47,7 +47,7 @@ def mauve_note(group: Group | None) -> list[str]:
     if group is None or not models:
         return []
     return [
-        f"{DOMAINS[group.domain]}: MAUVE on hidden states of the {' and the '.join(models)} "
+        f"{DOMAINS[group.domain].title}: MAUVE on hidden states of the {' and the '.join(models)} "
         f"model{'s' if len(models) > 1 else ''}, with its range over seeds of k-means, which is no "
         "confidence interval; it can be compared within its column only."
     ]

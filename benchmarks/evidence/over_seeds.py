@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
+from benchmarks.domains import DOMAINS
 from benchmarks.seeds import MAY_DIFFER
 from benchmarks.suite.cells import Cell, differing
 from benchmarks.suite.experiment import Experiment
@@ -141,8 +142,8 @@ class Group:
         return self.value(f"{condition}/{prompts}/{name}")
 
     def sampling(self, model: str) -> str:
-        """The condition of a model's sampling baseline, which text calls top-p."""
-        return f"{model}-{'top-p' if self.domain == 'text' else 'sampled'}"
+        """The condition of a model's sampling baseline: "original-top-p"."""
+        return f"{model}-{DOMAINS[self.domain].sampling}"
 
     def probe(self, model: str, measure: str) -> Value | None:
         """A measure of predictions on held-out data: "original", "hyperfitted" ..."""
@@ -220,9 +221,9 @@ def gather(experiment: Experiment, cells: Sequence[Cell]) -> Evidence:
         UserError: the cells of a group differ in more than their seed, or share one.
     """
     order = {cell.key: place for place, cell in reversed(list(enumerate(cells)))}
-    domains = {"text": 0, "image": 1}
+    domains = list(DOMAINS)
     ranked = sorted(
-        cells, key=lambda cell: (domains.get(cell.domain, 2), order[cell.key], cell.seed)
+        cells, key=lambda cell: (domains.index(cell.domain), order[cell.key], cell.seed)
     )
     groups = []
     for _, members in groupby(ranked, key=lambda cell: cell.key):

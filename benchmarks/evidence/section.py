@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.over_seeds import Evidence, Value
-
-DOMAINS = {"text": "Text", "image": "Images"}
 
 
 class Verdict(StrEnum):
@@ -134,7 +133,7 @@ def settle(
         claim: where a paper claims this; None if none measured it, so that there is nothing to
             agree with.
     """
-    where = DOMAINS.get(domain, "Both domains")
+    where = DOMAINS[domain].title if domain in DOMAINS else "Both domains"
     if missing := [name for name, value in needed.items() if value is None]:
         sentence = f"{where}: not measured: {', '.join(missing)}."
         return Finding(domain=domain, verdict=Verdict.NOT_MEASURED, sentence=sentence, claim=claim)

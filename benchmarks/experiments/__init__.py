@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.over_seeds import Evidence
-from benchmarks.evidence.section import DOMAINS, Finding, Section, Verdict, View
+from benchmarks.evidence.section import Finding, Section, Verdict, View
 from benchmarks.experiments import (
     copying,
     data_order,
@@ -57,7 +58,8 @@ def show(evidence: Evidence) -> Section:
             domain=domain,
             verdict=Verdict.NOT_MEASURED,
             claim=None,
-            sentence=f"{DOMAINS[domain]}: not measured: none of the cells has what is compared.",
+            sentence=f"{DOMAINS[domain].title}: not measured: none of the cells has what is "
+            "compared.",
         )
         for domain in silent
     ]

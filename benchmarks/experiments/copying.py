@@ -6,6 +6,7 @@ blocker does to people's preference is in its Table 1; what to the diversity, in
 
 from __future__ import annotations
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import (
@@ -18,7 +19,6 @@ from benchmarks.evidence.over_seeds import (
 )
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
-    DOMAINS,
     Judged,
     Section,
     TableRow,
@@ -61,7 +61,7 @@ def view(evidence: Evidence) -> Section:
                 for name in run.conditions()
             ]
             columns = [metric_label(measure) for measure in measures]
-            tables.append(make_table(f"{DOMAINS[domain]}, all prompts", columns, rows))
+            tables.append(make_table(f"{DOMAINS[domain].title}, all prompts", columns, rows))
     return Section(
         rule="Agrees when the share of hyperfitted greedy continuations with more than 10 tokens "
         "in a row from the training set is below P1's 2 %; contradicts when it is above. What the "
@@ -100,7 +100,7 @@ def _figure(domain: str, run: Group) -> list[str]:
     return [
         dot_plot(
             rows,
-            title=f"{DOMAINS[domain]}: copied more than 10 tokens in a row",
+            title=f"{DOMAINS[domain].title}: copied more than 10 tokens in a row",
             description="share of continuations, one dot per condition",
             x_label="share of continuations",
             levels=[Level(y=PAPER_SHARE, label="P1: 2 %")] if domain == "text" else [],

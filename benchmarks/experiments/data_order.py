@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import (
     Evidence,
@@ -20,7 +21,6 @@ from benchmarks.evidence.over_seeds import (
 )
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
-    DOMAINS,
     Judged,
     Section,
     TableRow,
@@ -75,7 +75,7 @@ def view(evidence: Evidence) -> Section:
             figures.append(
                 dot_plot(
                     rows,
-                    title=f"{DOMAINS[domain]}: agreement of two hyperfitted models",
+                    title=f"{DOMAINS[domain].title}: agreement of two hyperfitted models",
                     description="share of equal tokens, by what differs between the two runs",
                     x_label="share of equal tokens",
                     legend=("first choices, true data", "greedy continuations"),
@@ -94,7 +94,7 @@ def view(evidence: Evidence) -> Section:
             for name, group in groups.items()
         ]
         columns = [*COLUMNS, "largest difference of a weight"]
-        tables.append(make_table(DOMAINS[domain], columns, table))
+        tables.append(make_table(DOMAINS[domain].title, columns, table))
     return Section(
         rule=f"Agrees when two orders make the same first choice at less than {100 * ALIKE:g} % of "
         "the tokens, so that more than half as many choices differ as in P1 (25 % or more); "
@@ -122,7 +122,7 @@ def _rule(others: dict[str, Value], shuffled: Value) -> Judged:
         f"models trained in two orders make the same first choice at {share(shuffled)} of the "
         "tokens of true data"
     )
-    beside = [f"{DOMAINS[name].lower()}: {share(value)}" for name, value in others.items()]
+    beside = [f"{DOMAINS[name].title.lower()}: {share(value)}" for name, value in others.items()]
     words += f" ({', '.join(beside)})" if beside else ""
     return [opposite(is_above_level(shuffled, ALIKE))], words
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import trend
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above, is_above_level
 from benchmarks.evidence.plots import small_line_chart
 from benchmarks.evidence.section import (
-    DOMAINS,
     Judged,
     Section,
     TableRow,
@@ -88,7 +88,8 @@ def view(evidence: Evidence) -> Section:
             figures.append(
                 small_line_chart(
                     series,
-                    title=f"{DOMAINS[domain]}: {metric_label(metric)}, at fixed updates or epochs",
+                    title=f"{DOMAINS[domain].title}: {metric_label(metric)}, at fixed updates or "
+                    "epochs",
                     x_label="training sequences",
                     log_x=True,
                     levels=[Level(y=before.mean, label="original")] if before else [],
@@ -109,7 +110,7 @@ def view(evidence: Evidence) -> Section:
         ]
         names = [metric_label(m) for m in (ttr, "rep_4", COPIED)]
         columns = ["updates", "epochs", "final training loss", *names, "entropy (nats)"]
-        tables.append(make_table(DOMAINS[domain], columns, rows))
+        tables.append(make_table(DOMAINS[domain].title, columns, rows))
     return Section(
         rule="At fixed updates: agrees when the type-token ratio at about "
         f"{ENOUGH} sequences is more than half as far above the original's as that of the largest "

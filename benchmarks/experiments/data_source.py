@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Value, is_above
 from benchmarks.evidence.plots import dot_plot
-from benchmarks.evidence.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
 from benchmarks.evidence.words import relation, told
 from common.report.names import metric_label
 
@@ -38,7 +39,7 @@ def view(evidence: Evidence) -> Section:
             figures.append(
                 dot_plot(
                     rows,
-                    title=f"{DOMAINS[domain]}: {metric_label(runs[0].ttr_name())}, greedy",
+                    title=f"{DOMAINS[domain].title}: {metric_label(runs[0].ttr_name())}, greedy",
                     description="type-token ratio by source of the training set",
                     x_label="distinct tokens / tokens",
                     legend=("original", "hyperfitted"),
@@ -63,7 +64,7 @@ def view(evidence: Evidence) -> Section:
         columns = ["final training loss", *(metric_label(m) for m in metrics)]
         columns += [f"{metric_label(ttr)}, {prompts} prompts" for prompts in sets]
         columns += ["entropy (nats)"]
-        tables.append(make_table(f"{DOMAINS[domain]}, hyperfitted greedy", columns, table))
+        tables.append(make_table(f"{DOMAINS[domain].title}, hyperfitted greedy", columns, table))
     return Section(
         rule="Greedy decoding gains type-token ratio with every source; the opposite is a loss "
         "with any. P1 ranks the sources by people's preference, which this does not measure.",

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import band, dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Value, is_above, ratio
 from benchmarks.evidence.plots import dot_plot, small_line_chart
-from benchmarks.evidence.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
 from benchmarks.evidence.words import told
 from common.report.charts import Level
 
@@ -106,7 +107,7 @@ def view(evidence: Evidence) -> Section:
                 title="Hyperfitted / original",
                 description="ratio of every shared measure, text and images",
                 x_label="ratio (logarithmic)",
-                legend=[DOMAINS[domain].lower() for domain in PAIR],
+                legend=[DOMAINS[domain].title.lower() for domain in PAIR],
                 levels=[Level(y=1.0, label="no change")],
                 log_x=True,
             )
@@ -192,7 +193,7 @@ def _depth(evidence: Evidence) -> str:
             "by_layer",
             "relative_depth",
             "dimension_change",
-            label=DOMAINS[domain].lower(),
+            label=DOMAINS[domain].title.lower(),
             colour=colour,
             after_norm=False,
         )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
-from benchmarks.evidence.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
 from benchmarks.evidence.words import metric_head, number, sampling_words, share, told
 from common.report.names import metric_label
 
@@ -57,7 +58,7 @@ def view(evidence: Evidence) -> Section:
                 figures.append(
                     dot_plot(
                         rows,
-                        title=f"{DOMAINS[domain]}: variety and repetition at equal entropy",
+                        title=f"{DOMAINS[domain].title}: variety and repetition at equal entropy",
                         description="type-token ratio and rep-4 of each way of decoding",
                         x_label="share of tokens, of 4-grams",
                         legend=(ttr, "rep-4"),
@@ -77,7 +78,7 @@ def view(evidence: Evidence) -> Section:
                     TableRow(label=label, cells=["any" if greedy else temperature, entropy, *shown])
                 )
             columns = ["T", "entropy (nats)", *(metric_head(metric) for metric in metrics)]
-            tables.append(make_table(DOMAINS[domain], columns, table))
+            tables.append(make_table(DOMAINS[domain].title, columns, table))
     return Section(
         rule="Agrees when, sampled at equal entropy, the hyperfitted model has a higher type-token "
         "ratio than the original; contradicts when it has a lower one. Plain sampling of the "

@@ -10,11 +10,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.draw import band
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above_level, opposite
 from benchmarks.evidence.plots import small_line_chart
 from benchmarks.evidence.section import (
-    DOMAINS,
     Judged,
     Section,
     Table,
@@ -68,7 +68,7 @@ def view(evidence: Evidence) -> Section:
                 _line(group, "dimension_original", "original", 0),
                 _line(group, "dimension_hyperfitted", "hyperfitted", 1),
             ]
-            where = f"{DOMAINS[domain]}, {tuned}" if tuned else DOMAINS[domain]
+            where = f"{DOMAINS[domain].title}, {tuned}" if tuned else DOMAINS[domain].title
             for series, title in (
                 (dimensions, f"{where}: effective dimension"),
                 ([_line(group, "cosine", "cosine", 0)], f"{where}: cosine of the states"),

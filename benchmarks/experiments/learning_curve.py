@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import seed_curves
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import small_line_chart
-from benchmarks.evidence.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
 from benchmarks.evidence.words import number, told
 from common.report.names import metric_label
 
@@ -42,7 +43,7 @@ def view(evidence: Evidence) -> Section:
                 rows.append(TableRow(label=name, cells=[*decoded, *probe], subject=subject))
             ttr = metric_label(run.ttr_name())
             columns = [ttr, "rep-4", "held-out loss (nats)", "held-out entropy (nats)"]
-            tables.append(make_table(f"{DOMAINS[domain]}, greedy", columns, rows))
+            tables.append(make_table(f"{DOMAINS[domain].title}, greedy", columns, rows))
     return Section(
         rule="Agrees when the hyperfitted model's greedy type-token ratio is above that of the "
         "checkpoint with the lowest validation loss; contradicts when it is below.",
@@ -91,7 +92,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def _figures(domain: str, run: Group) -> list[str]:
-    ttr, where = run.ttr_name(), DOMAINS[domain]
+    ttr, where = run.ttr_name(), DOMAINS[domain].title
     shares = [
         *seed_curves(run, "train_loss", ttr, label=metric_label(ttr), colour=0),
         *seed_curves(run, "train_loss", "rep_4", label="rep-4", colour=1),

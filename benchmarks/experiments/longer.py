@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import seed_curves
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above, opposite, over_seeds
 from benchmarks.evidence.plots import small_line_chart
-from benchmarks.evidence.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
 from benchmarks.evidence.words import number, told
 from common.measure.intervals import Interval, point
 from common.report.names import metric_label
@@ -83,7 +84,7 @@ def view(evidence: Evidence) -> Section:
             "rep-4",
             metric_label("overlap_over_10"),
         ]
-        tables.append(make_table(f"{DOMAINS[domain]}, hyperfitted greedy", columns, rows))
+        tables.append(make_table(f"{DOMAINS[domain].title}, hyperfitted greedy", columns, rows))
     return Section(
         rule="The loss agrees when the held-out loss of the long run ends above its lowest value "
         f"and the validation loss gives up at most {100 * FALL:g} % of its rise by the end in "
@@ -148,6 +149,6 @@ def _figures(domain: str, runs: list[Group]) -> list[str]:
                 run, "update", measure, label=f"{run.axes[AXIS]}x", colour=place % 4
             )
         ]
-        title = f"{DOMAINS[domain]}: {name}"
+        title = f"{DOMAINS[domain].title}: {name}"
         drawn.append(small_line_chart(series, title=title, x_label="updates", log_x=True))
     return [figure for figure in drawn if figure]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.mauve import MAUVE, mauve_note, mauve_of
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
-    DOMAINS,
     Judged,
     Section,
     Table,
@@ -74,7 +74,7 @@ def view(evidence: Evidence) -> Section:
             figures.append(
                 dot_plot(
                     rows,
-                    title=f"{DOMAINS[domain]}: {metric_label(run.ttr_name())} by condition",
+                    title=f"{DOMAINS[domain].title}: {metric_label(run.ttr_name())} by condition",
                     description="one dot per condition, with its interval",
                     x_label="distinct tokens / tokens",
                 )
@@ -136,7 +136,7 @@ def _table(domain: str, run: Group, mauve: Group | None, prompts: str) -> Table:
         rows.append(TableRow(label=label, cells=cells, subject=subject))
     where = "all prompts" if prompts == "all" else prompts
     return make_table(
-        f"{DOMAINS[domain]}, {where}",
+        f"{DOMAINS[domain].title}, {where}",
         [*(metric_head(metric) for metric in metrics), *(["MAUVE"] if prompts == "all" else [])],
         rows,
         folded=prompts != "all",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.draw import band
 from benchmarks.evidence.over_seeds import Evidence, Value, is_above_level
 from benchmarks.evidence.plots import small_line_chart
 from benchmarks.evidence.section import (
-    DOMAINS,
     Judged,
     Section,
     TableRow,
@@ -54,7 +54,7 @@ def view(evidence: Evidence) -> Section:
             figures.append(
                 small_line_chart(
                     series,
-                    title=f"{DOMAINS[domain]}: share of decisions",
+                    title=f"{DOMAINS[domain].title}: share of decisions",
                     x_label="new token",
                 )
             )
@@ -69,7 +69,7 @@ def view(evidence: Evidence) -> Section:
                 for path, words in PATHS.items()
             ]
             columns = ["not the first", "rank above 10", "mean rank", "median rank"]
-            tables.append(make_table(f"{DOMAINS[domain]}, along", columns, rows))
+            tables.append(make_table(f"{DOMAINS[domain].title}, along", columns, rows))
     return Section(
         rule="Agrees when both shares, along what the hyperfitted model writes, reach half of P2's "
         "(39.1 and 12.9 %), for the claim is that ranks change and are not only sharpened; "

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.mauve import mauve_models, mauve_note, mauve_of
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
-    DOMAINS,
     Judged,
     Section,
     TableRow,
@@ -63,7 +63,7 @@ def view(evidence: Evidence) -> Section:
                 figures.append(
                     dot_plot(
                         rows,
-                        title=f"{DOMAINS[domain]}: {metric_label(group.ttr_name())}",
+                        title=f"{DOMAINS[domain].title}: {metric_label(group.ttr_name())}",
                         description="type-token ratio of both models by decoding method",
                         x_label="distinct tokens / tokens",
                         legend=STAGES,
@@ -85,7 +85,7 @@ def view(evidence: Evidence) -> Section:
             ]
             heads = [metric_head(metric) for metric in metrics]
             heads += [f"MAUVE [{model}]" for model in models]
-            tables.append(make_table(DOMAINS[domain], heads, table))
+            tables.append(make_table(DOMAINS[domain].title, heads, table))
     return Section(
         rule="Agrees when greedy decoding of the hyperfitted model has a higher type-token ratio "
         "than P1's own sampling of the original (top-p 0.9, T 0.7, top-k 50); contradicts when it "

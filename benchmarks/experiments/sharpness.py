@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Value, is_above, opposite
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
-    DOMAINS,
     Judged,
     Section,
     TableRow,
@@ -39,7 +39,7 @@ def view(evidence: Evidence) -> Section:
                 figures.append(
                     dot_plot(
                         masses,
-                        title=f"{DOMAINS[domain]}: mass of the likeliest tokens",
+                        title=f"{DOMAINS[domain].title}: mass of the likeliest tokens",
                         description="probability mass of the likeliest 1, 3 and 5 tokens",
                         x_label="probability",
                         legend=STAGES,
@@ -54,7 +54,7 @@ def view(evidence: Evidence) -> Section:
                 for stage in STAGES
             ]
             columns = [metric_label(measure) for measure in MEASURES]
-            tables.append(make_table(f"{DOMAINS[domain]}, held-out data", columns, rows))
+            tables.append(make_table(f"{DOMAINS[domain].title}, held-out data", columns, rows))
     return Section(
         rule="Agrees when, on held-out data, entropy falls while the mass of the likeliest token "
         "and the loss rise; contradicts when one of them goes the other way.",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import trend
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import small_line_chart
-from benchmarks.evidence.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
 from benchmarks.evidence.words import told
 from common.report.charts import Level
 from common.report.names import metric_label
@@ -52,7 +53,7 @@ def view(evidence: Evidence) -> Section:
                 for name in names
             ]
             labels = [*(metric_label(m) for m in metrics[:-1]), "tokens as in the original"]
-            tables.append(make_table(f"{DOMAINS[domain]}, greedy", labels, rows))
+            tables.append(make_table(f"{DOMAINS[domain].title}, greedy", labels, rows))
     return Section(
         rule="Agrees when the best strength stays below the hyperfitted model's greedy type-token "
         "ratio; contradicts when it goes above it.",
@@ -93,7 +94,7 @@ def _figure(domain: str, group: Group, by_strength: dict[float, Value | None]) -
     start = (0.0, group.decoded("original-greedy", "rep_4"))
     figure = small_line_chart(
         [ttr, trend("rep-4", [start, *repeats], colour=1)],
-        title=f"{DOMAINS[domain]}: {metric_label(group.ttr_name())} and rep-4, greedy",
+        title=f"{DOMAINS[domain].title}: {metric_label(group.ttr_name())} and rep-4, greedy",
         x_label="strength of the offset",
         levels=[Level(y=hyperfitted.mean, label="hyperfitted")] if hyperfitted else [],
     )

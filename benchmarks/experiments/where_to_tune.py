@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from functools import partial
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
-from benchmarks.evidence.section import DOMAINS, Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
 from benchmarks.evidence.words import relation, told
 from common.report.charts import Level
 from common.report.names import metric_label
@@ -50,7 +51,7 @@ def view(evidence: Evidence) -> Section:
             figures.append(
                 dot_plot(
                     rows,
-                    title=f"{DOMAINS[domain]}: {metric_label(runs[0].ttr_name())}, greedy",
+                    title=f"{DOMAINS[domain].title}: {metric_label(runs[0].ttr_name())}, greedy",
                     description="type-token ratio by what was tuned",
                     x_label="distinct tokens / tokens",
                     levels=[Level(y=original.mean, label="original")] if original else [],
@@ -79,7 +80,7 @@ def view(evidence: Evidence) -> Section:
             *(metric_label(metric) for metric in metrics),
             "entropy (nats)",
         ]
-        tables.append(make_table(DOMAINS[domain], columns, table))
+        tables.append(make_table(DOMAINS[domain].title, columns, table))
     return Section(
         rule="P2's claim is that LoRA on the last blocks does: agrees when it brings the greedy "
         "type-token ratio above the original's; contradicts when it is below. The rule for the "

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.preference.read_runs import REFERENCE, Prompt, Run, differ_in_seed_alone
+from benchmarks.domains import DOMAINS
+from benchmarks.preference.read_runs import Prompt, Run, differ_in_seed_alone
 from common.errors import UserError
 from common.report.names import REFERENCES, Methods, condition_label
 
@@ -100,13 +101,13 @@ def contests(runs: Sequence[Run], pairs: str | None) -> list[Contest]:
     """
     if pairs is None:
         found = [
-            ((run, condition), (run, REFERENCE[run.domain]))
+            ((run, condition), (run, DOMAINS[run.domain].reference))
             for run in runs
             for condition in run.samples
-            if condition != REFERENCE[run.domain]
+            if condition != DOMAINS[run.domain].reference
         ]
         for run in runs:
-            _require_condition([run], REFERENCE[run.domain])
+            _require_condition([run], DOMAINS[run.domain].reference)
     else:
         found = [contest for pair in pairs.split(",") for contest in _resolve(runs, pair.strip())]
     if not found:
@@ -123,7 +124,7 @@ def contests(runs: Sequence[Run], pairs: str | None) -> list[Contest]:
             )
     apart = {
         domain
-        for domain in REFERENCE
+        for domain in DOMAINS
         if not differ_in_seed_alone([run for run in runs if run.domain == domain])
     } | {first[0].domain for first, second in found if first[0] is not second[0]}
 
@@ -216,7 +217,8 @@ def _resolve(runs: Sequence[Run], pair: str) -> list[tuple[tuple[Run, str], tupl
             got=f"{pair!r}",
             fix="name two conditions with a colon between",
         )
-    if any(side.split("@")[0] in REFERENCE.values() for side in sides[:1]):
+    references = {domain.reference for domain in DOMAINS.values()}
+    if any(side.split("@")[0] in references for side in sides[:1]):
         sides.reverse()
     names = [side.partition("@")[::2] for side in sides]
     given = [run_name for _, run_name in names if run_name]

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.domains import DOMAINS
 from benchmarks.seeds import MAY_DIFFER
 from common.errors import UserError
 from common.record.run_folder import RunFolder
 from common.report.names import Methods
 
-REFERENCE = {"text": "human", "image": "reconstruction"}
-"""Domain -> what its conditions are held against. Of images the true one after the tokenizer, which
-no completion can beat: a real image would be told apart by its sharpness alone."""
-_NO_CODES = {"text": (), "image": ("real",)}  # their samples hold the codes of the reconstruction
 _FIELDS = ("prompt_set", "prompt_index", "condition", "prompt", "continuation", "tokens")
 
 Prompt = tuple[str, int]
@@ -71,9 +68,9 @@ def _read(path: Path, *, name: str) -> Run:
     folder = RunFolder(path)
     metrics = folder.read_metrics()
     domain = metrics["domain"]
-    if domain not in REFERENCE:
+    if domain not in DOMAINS:
         raise UserError(
-            expected=f"a run of {' or '.join(REFERENCE)}",
+            expected=f"a run of {' or '.join(DOMAINS)}",
             got=f"{str(path)!r} of domain {domain!r}",
             fix="leave it out",
         )
@@ -88,7 +85,7 @@ def _read(path: Path, *, name: str) -> Run:
     config = folder.read_config()
     samples: dict[str, dict[Prompt, dict[str, Any]]] = {}
     for record in records:
-        if record["condition"] not in _NO_CODES[domain]:
+        if record["condition"] not in DOMAINS[domain].not_compared:
             prompt = record["prompt_set"], record["prompt_index"]
             samples.setdefault(record["condition"], {})[prompt] = record
     kept = {key: value for key, value in config.items() if key not in MAY_DIFFER}

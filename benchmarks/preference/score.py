@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.domains import DOMAINS
 from benchmarks.preference.bradley_terry import bradley_terry, remarks
 from benchmarks.preference.key import SCHEMA, Key, read_key
 from benchmarks.preference.krippendorff import krippendorff_alpha
-from benchmarks.preference.read_runs import REFERENCE
 from benchmarks.preference.shares import shares, wilson
 from benchmarks.preference.votes import CHOICES, Vote, find_key, read_votes
 from common.errors import UserError
@@ -114,7 +114,7 @@ def _domain(votes: Sequence[Vote], domain: str) -> dict[str, Any]:
         i, j = labels.index(vote.item.subject), labels.index(vote.item.against)
         wins_IKK[names[vote.name], i, j] += vote.preferred
         wins_IKK[names[vote.name], j, i] += 1 - vote.preferred
-    reference = REFERENCE[domain]
+    reference = DOMAINS[domain].reference
     anchor = reference if reference in games else max(labels, key=lambda label: games[label])
     strengths = bradley_terry(wins_IKK, labels, anchor=labels.index(anchor))
     return {

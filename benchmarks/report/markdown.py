@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.evidence.section import DOMAINS, Table, Verdict
+from benchmarks.domains import DOMAINS
+from benchmarks.evidence.section import Table, Verdict
 from benchmarks.report.page import RULE, TITLE, Entry, findings, headline, table_cells
 
 INTRODUCTION = f"""\
@@ -36,7 +37,7 @@ def markdown(entries: Sequence[Entry]) -> str:
 
 
 def _overview(entries: Sequence[Entry]) -> str:
-    names = " | ".join(DOMAINS.values())
+    names = " | ".join(domain.title for domain in DOMAINS.values())
     lines = [f"| experiment | {names} | profile | seeds |", "|---" * (len(DOMAINS) + 3) + "|"]
     for entry in entries:
         if entry.section is None:

@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from benchmarks.domains import DOMAINS
 from benchmarks.evidence.over_seeds import Value
-from benchmarks.evidence.section import DOMAINS, ON_CLAIMS, Finding, Section, Table, Verdict
+from benchmarks.evidence.section import ON_CLAIMS, Finding, Section, Table, Verdict
 from benchmarks.evidence.words import decimals, number
 from benchmarks.suite.cells import Cell
 from benchmarks.suite.experiment import Experiment
@@ -249,7 +250,7 @@ def _environment() -> Environment:
     environment.filters["svg"] = Markup
     environment.filters["cells"] = table_cells
     environment.filters["as_text"] = as_text
-    environment.globals["domains"] = DOMAINS
+    environment.globals["domains"] = {name: one.title for name, one in DOMAINS.items()}
     environment.filters["brief"] = lambda verdict: verdict.name.lower().replace("_", " ")
     environment.filters["slug"] = lambda verdict: verdict.name.lower().replace("_", "-")
     return environment

@@ -33,7 +33,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from benchmarks.suite.experiment import DOMAINS, CellEntry, Experiment, Profile
+from benchmarks.domains import DOMAINS
+from benchmarks.suite.experiment import CellEntry, Experiment, Profile
 from common.errors import UserError
 
 FOLDER = Path(__file__).parent.parent / "experiments"
@@ -42,7 +43,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KEYS = {f.name for f in fields(Experiment)} - {"name", "entries", "profiles"} | {"cells"}
 _NEEDED = {"number", "title", "question", "domains", "paper", "cells"}
 _LAYERS = {"all", *DOMAINS}
-_CELL_KEYS = {f.name for f in fields(CellEntry)} - {"by_profile"}
+_CELL_KEYS = {f.name for f in fields(CellEntry)} - {"layers", "by_profile"} | _LAYERS
+_PROFILE_KEYS = {f.name for f in fields(Profile)} - {"name", "options"} | DOMAINS.keys()
 
 
 def load_profiles(folder: Path = FOLDER) -> dict[str, Profile]:
@@ -54,13 +56,19 @@ def load_profiles(folder: Path = FOLDER) -> dict[str, Profile]:
     path = folder / PROFILES
     profiles = {}
     for name, entry in _read(path).items():
-        _check_keys(entry, {f.name for f in fields(Profile)} - {"name"}, {"label", "seeds"}, path)
-        profiles[name] = Profile(name=name, **(entry | {"seeds": tuple(entry["seeds"])}))
+        _check_keys(entry, _PROFILE_KEYS, {"label", "seeds"}, path)
+        profiles[name] = Profile(
+            name=name,
+            label=entry["label"],
+            seeds=tuple(entry["seeds"]),
+            like=entry.get("like"),
+            options={domain: entry[domain] for domain in DOMAINS if domain in entry},
+        )
     for profile in profiles.values():
         if profile.like is None:
             continue
         _check_among([profile.like], profiles, "like", path)
-        if profile.text or profile.image:
+        if any(profile.options.values()):
             _refuse(path, f"like alone in {profile.name}", "options beside it", "drop one of them")
         if further := profiles[profile.like].like:
             got = f"{profile.like}, which is like {further}"
@@ -136,8 +144,9 @@ def _entry(declared: Any, keys: set[str], profiles: Mapping[str, Profile], path:
     by_profile = {name: declared[name] for name in profiles if name in declared}
     for layers in by_profile.values():
         _check_keys(layers, _LAYERS, set(), path)
-    own = {name: value for name, value in declared.items() if name not in by_profile}
-    return CellEntry(**own, by_profile=by_profile)
+    layers = {name: declared[name] for name in declared if name in _LAYERS}
+    own = {n: value for n, value in declared.items() if n not in by_profile and n not in layers}
+    return CellEntry(**own, layers=layers, by_profile=by_profile)
 
 
 def _read(path: Path) -> dict[str, Any]:

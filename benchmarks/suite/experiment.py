@@ -14,7 +14,6 @@ from typing import Any
 from benchmarks.suite.cells import Axes, Key
 from common.errors import UserError
 
-DOMAINS = ("text", "image")
 Options = dict[str, Any]
 
 
@@ -28,15 +27,14 @@ class Profile:
         seeds: of the runs.
         like: the profile whose options and cells it takes, with seeds of its own and the cells
             that name it besides; or None.
-        text, image: options of every run.
+        options: domain -> options of every run.
     """
 
     name: str
     label: str
     seeds: tuple[int, ...]
     like: str | None = None
-    text: Options = field(default_factory=dict)
-    image: Options = field(default_factory=dict)
+    options: Mapping[str, Options] = field(default_factory=dict)
 
     @property
     def grid(self) -> str:
@@ -86,13 +84,14 @@ class PlannedCell:
 
 @dataclass(frozen=True, kw_only=True)
 class CellEntry:
-    """One entry below `cells` of a declaration; see `benchmarks.suite.declarations`."""
+    """One entry below `cells` of a declaration; see `benchmarks.suite.declarations`.
+
+    `layers` are its options by domain, and "all"; `by_profile` has the same for single profiles.
+    """
 
     axes: Axes = field(default_factory=dict)
-    all: Options = field(default_factory=dict)
-    text: Options = field(default_factory=dict)
-    image: Options = field(default_factory=dict)
-    by_profile: dict[str, dict[str, Options]] = field(default_factory=dict)
+    layers: Mapping[str, Options] = field(default_factory=dict)
+    by_profile: Mapping[str, Mapping[str, Options]] = field(default_factory=dict)
     domains: list[str] | None = None
     profiles: list[str] | None = None
     analysis: str | None = None
@@ -104,8 +103,7 @@ class CellEntry:
     def options(self, domain: str, profile: str) -> Options:
         """Dotted options for one domain and profile."""
         merged: Options = {}
-        own = {"all": self.all, "text": self.text, "image": self.image}
-        for layers in (own, self.by_profile.get(profile, {})):
+        for layers in (self.layers, self.by_profile.get(profile, {})):
             merged |= layers.get("all", {}) | layers.get(domain, {})
         return merged
 
@@ -157,7 +155,7 @@ class Experiment:
         ]
 
     def _plan(self, entry: CellEntry, domain: str, profile: Profile, seed: int) -> PlannedCell:
-        options = getattr(self.profiles[profile.grid], domain)
+        options = self.profiles[profile.grid].options.get(domain, {})
         options = options | self.base.options(domain, profile.grid)
         options = options | entry.options(domain, profile.grid) | {"seed": seed}
         against = self.against if entry.against is None else entry.against

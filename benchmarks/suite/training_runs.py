@@ -29,6 +29,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from benchmarks.domains import DOMAINS
 from benchmarks.suite.cells import differing
 from common.config import RunConfig
 from common.errors import EXIT_USER_ERROR, UserError
@@ -36,12 +37,9 @@ from common.record.provenance import shorten_paths
 from common.record.run_folder import RunFolder
 from common.tools.files import atomic_write_text, writing
 from common.tools.options import dotted, parse_options, read_config, to_yaml
-from image.config import ImageRunConfig
-from text.config import TextRunConfig
 
-CONFIGS: dict[str, type[RunConfig]] = {"text": TextRunConfig, "image": ImageRunConfig}
 COMMANDS: dict[str, list[str]] = {
-    domain: [sys.executable, "-m", f"{domain}.run"] for domain in CONFIGS
+    domain: [sys.executable, "-m", f"{domain}.run"] for domain in DOMAINS
 }
 # They say where things lie and how a run is started, not what it computes.
 NO_IDENTITY = frozenset(
@@ -100,7 +98,7 @@ class PlannedRun:
         """The same options as they are unless somebody sets them: what a result means by leaving
         one out that did not exist when it was made."""
         model = {"model": dotted(self.config)["model"]}
-        unset = parse_options(CONFIGS[self.domain], model, prog=f"{self.domain}.run")
+        unset = parse_options(DOMAINS[self.domain].config_class, model, prog=f"{self.domain}.run")
         return _identity(unset) | BEFORE_IT_EXISTED
 
     @cached_property
@@ -129,7 +127,7 @@ def plan_run(
     Raises:
         UserError: an option that the domain does not know, or a value of the wrong type.
     """
-    config = parse_options(CONFIGS[domain], options, prog=f"{domain}.run")
+    config = parse_options(DOMAINS[domain].config_class, options, prog=f"{domain}.run")
     return PlannedRun(domain=domain, config=config, repeat=repeat, stands_for=stands_for or {})
 
 
@@ -204,10 +202,7 @@ class Runs:
         shared = str(self.folder / "shared_original")
         measure = replace(run.config.measure, share_original=shared)
         config = replace(run.config, name=run.name, out=str(folder), measure=measure)
-        if isinstance(config, ImageRunConfig):
-            data = replace(config.data, codes=str(self.folder / "codes"))
-            config = replace(config, data=data)
-        return config
+        return DOMAINS[run.domain].share(config, self.folder)
 
     @contextmanager
     def _locked(self, log: Path) -> Iterator[Any]:
@@ -227,7 +222,7 @@ class Runs:
 
     def _check_options(self, run: PlannedRun, folder: Path) -> None:
         """A folder that was edited or copied by hand would pass for another run."""
-        config = read_config(CONFIGS[run.domain], RunFolder(folder).config)
+        config = read_config(DOMAINS[run.domain].config_class, RunFolder(folder).config)
         changed = differing(replace(run, config=config).options, run.options)
         if changed:
             raise RunFailedError(

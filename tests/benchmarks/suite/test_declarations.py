@@ -23,7 +23,14 @@ PROFILES = {
     "full": {"label": "f", "seeds": [0, 1]},
 }
 LIKE = {"label": "l", "seeds": [0], "like": "quick"}
-PLAIN = {"number": 1, "title": "t", "question": "q", "domains": ["text"], "paper": [], "cells": [{}]}
+PLAIN = {
+    "number": 1,
+    "title": "t",
+    "question": "q",
+    "domains": ["text"],
+    "paper": [],
+    "cells": [{}],
+}
 
 
 def declare(folder: Path, name: str = "one", profiles: Any = PROFILES, **changes: Any) -> Path:
@@ -68,9 +75,9 @@ def test_shipped_options_are_known_and_runs_are_shared() -> None:
     assert len(set(runs.values())) < 40 < len(runs)
     full = load_profiles()["full"]
     # The defaults, but for what was the default when the first of its cells were made.
-    as_before = {"train.validate_every_epochs": 1, "train.checkpoint_every": 200}
+    as_before: dict[str, Any] = {"train.validate_every_epochs": 1, "train.checkpoint_every": 200}
     as_before["train.save_dtype"] = "fp32"
-    assert full.seeds == (0, 1, 2) and full.text == full.image == as_before
+    assert full.seeds == (0, 1, 2) and full.options == {"text": as_before, "image": as_before}
 
 
 def test_an_order_s_seed_is_no_run_s_seed() -> None:
