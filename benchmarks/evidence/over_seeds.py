@@ -131,6 +131,11 @@ class Group:
     axes: Mapping[str, Any]
     cells: tuple[Cell, ...]
 
+    @property
+    def domain_title(self) -> str:
+        """The domain's name in the report."""
+        return DOMAINS[self.domain].title
+
     def value(self, metric: str) -> Value | None:
         """The metric over the seeds that have it; None where none does."""
         found = [cell.metrics[metric] for cell in self.cells if metric in cell.metrics]
@@ -205,13 +210,21 @@ class Evidence:
             if group.domain == domain and axes.items() <= group.axes.items()
         ]
 
-    def runs(self, domain: str) -> list[Group]:
-        """The domain's groups that are runs, so that they decoded with the hyperfitted model."""
-        return [group for group in self.find(domain) if "hyperfitted-greedy" in group.conditions()]
+    def runs(self, axis: str | None = None) -> dict[str, list[Group]]:
+        """Domain -> its groups that are runs: they decoded with the hyperfitted model.
 
-    def with_metric(self, domain: str, metric: str) -> list[Group]:
-        """The domain's groups that measured `metric`."""
-        return [group for group in self.find(domain) if group.value(metric) is not None]
+        Args:
+            axis: only runs that have it. A domain without a run is left out.
+        """
+        found: dict[str, list[Group]] = {}
+        for group in self.groups:
+            if "hyperfitted-greedy" in group.conditions() and (axis is None or axis in group.axes):
+                found.setdefault(group.domain, []).append(group)
+        return found
+
+    def with_metric(self, metric: str) -> list[Group]:
+        """The groups that measured `metric`, of all domains."""
+        return [group for group in self.groups if group.value(metric) is not None]
 
 
 def gather(experiment: Experiment, cells: Sequence[Cell]) -> Evidence:

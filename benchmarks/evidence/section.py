@@ -8,7 +8,7 @@ decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -109,6 +109,33 @@ class Section:
     figures: Sequence[str] = ()
     tables: Sequence[Table] = ()
     notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one domain, or one group of cells, adds to the section of its experiment.
+
+    Attributes:
+        findings, tables, notes: as of a `Section`.
+        figures: `<svg>` elements; "" where there was nothing to draw.
+    """
+
+    findings: Sequence[Finding]
+    figures: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+
+
+def section_of(parts: Iterable[Part], *, rule: str, notes: Sequence[str] = ()) -> Section:
+    """The parts in one section, in order; `notes` follow those of the parts."""
+    made = list(parts)
+    return Section(
+        rule=rule,
+        findings=[finding for part in made for finding in part.findings],
+        figures=[figure for part in made for figure in part.figures if figure],
+        tables=[table for part in made for table in part.tables],
+        notes=[note for part in made for note in part.notes] + list(notes),
+    )
 
 
 View = Callable[[Evidence], Section]

@@ -6,7 +6,6 @@ blocker does to people's preference is in its Table 1; what to the diversity, in
 
 from __future__ import annotations
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import (
@@ -20,9 +19,11 @@ from benchmarks.evidence.over_seeds import (
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
     Judged,
+    Part,
     Section,
     TableRow,
     make_table,
+    section_of,
     settle,
 )
 from benchmarks.evidence.words import condition_words, relation, share, told
@@ -38,37 +39,39 @@ MEASURES = {"text": _TOKENS, "image": (*_TOKENS, "copy_rate")}
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        for run in evidence.runs(domain)[:1]:
-            free, blocked = "hyperfitted-greedy", "hyperfitted-greedy-blocked"
-            needed = {"share above 10 tokens": run.decoded(free, COPIED)}
-            findings.append(settle(domain, needed, _rule, claim=CLAIMS.get(domain)))
-            needed = {
-                "share above 10 tokens with the blocker": run.decoded(blocked, COPIED),
-                "TTR": run.decoded(free, "ttr"),
-                "TTR with the blocker": run.decoded(blocked, "ttr"),
-            }
-            findings.append(settle(domain, needed, _blocker, claim=None))
-            figures += _figure(domain, run)
-            measures = [*MEASURES[domain], run.ttr_name()]
-            rows = [
-                TableRow(
-                    label=condition_words(run, name),
-                    cells=[run.decoded(name, measure) for measure in measures],
-                    subject=name.startswith("hyperfitted-greedy"),
-                )
-                for name in run.conditions()
-            ]
-            columns = [metric_label(measure) for measure in measures]
-            tables.append(make_table(f"{DOMAINS[domain].title}, all prompts", columns, rows))
-    return Section(
+    return section_of(
+        [_part(runs[0]) for runs in evidence.runs().values()],
         rule="Agrees when the share of hyperfitted greedy continuations with more than 10 tokens "
         "in a row from the training set is below P1's 2 %; contradicts when it is above. What the "
         "blocker does to the type-token ratio is told beside it.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
+    )
+
+
+def _part(run: Group) -> Part:
+    free, blocked = "hyperfitted-greedy", "hyperfitted-greedy-blocked"
+    copied = {"share above 10 tokens": run.decoded(free, COPIED)}
+    needed = {
+        "share above 10 tokens with the blocker": run.decoded(blocked, COPIED),
+        "TTR": run.decoded(free, "ttr"),
+        "TTR with the blocker": run.decoded(blocked, "ttr"),
+    }
+    measures = [*MEASURES[run.domain], run.ttr_name()]
+    rows = [
+        TableRow(
+            label=condition_words(run, name),
+            cells=[run.decoded(name, measure) for measure in measures],
+            subject=name.startswith("hyperfitted-greedy"),
+        )
+        for name in run.conditions()
+    ]
+    columns = [metric_label(measure) for measure in measures]
+    return Part(
+        findings=[
+            settle(run.domain, copied, _rule, claim=CLAIMS.get(run.domain)),
+            settle(run.domain, needed, _blocker, claim=None),
+        ],
+        figures=[_figure(run)],
+        tables=[make_table(f"{run.domain_title}, all prompts", columns, rows)],
     )
 
 
@@ -91,18 +94,13 @@ def _blocker(blocked: Value, ttr: Value, blocked_ttr: Value) -> Judged:
     )
 
 
-def _figure(domain: str, run: Group) -> list[str]:
-    rows = dot_rows(
-        (condition_words(run, name), [run.decoded(name, COPIED)]) for name in run.conditions()
+def _figure(run: Group) -> str:
+    return dot_plot(
+        dot_rows(
+            (condition_words(run, name), [run.decoded(name, COPIED)]) for name in run.conditions()
+        ),
+        title=f"{run.domain_title}: copied more than 10 tokens in a row",
+        description="share of continuations, one dot per condition",
+        x_label="share of continuations",
+        levels=[Level(y=PAPER_SHARE, label="P1: 2 %")] if run.domain in CLAIMS else [],
     )
-    if not rows:
-        return []
-    return [
-        dot_plot(
-            rows,
-            title=f"{DOMAINS[domain].title}: copied more than 10 tokens in a row",
-            description="share of continuations, one dot per condition",
-            x_label="share of continuations",
-            levels=[Level(y=PAPER_SHARE, label="P1: 2 %")] if domain == "text" else [],
-        )
-    ]

@@ -22,9 +22,11 @@ from benchmarks.evidence.over_seeds import (
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
     Judged,
+    Part,
     Section,
     TableRow,
     make_table,
+    section_of,
     settle,
 )
 from benchmarks.evidence.words import share
@@ -57,52 +59,51 @@ COLUMNS = {
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    orders = {domain: _agreement(evidence, domain, SHUFFLED) for domain in evidence.domains}
-    for domain in evidence.domains:
-        groups = {str(group.axes[AXIS]): group for group in evidence.with_metric(domain, FORCED)}
-        needed = {f"agreement, {NAMES[SHUFFLED]}": orders[domain]}
-        others = {name: value for name, value in orders.items() if value and name != domain}
-        rule = partial(_rule, others)
-        findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
-        needed |= {f"agreement, {NAMES[n]}": _agreement(evidence, domain, n) for n in CONTROLS}
-        findings.append(settle(domain, needed, _controls, claim=None))
-        rows = dot_rows(
-            (NAMES.get(name, name), [group.value(metric) for metric in list(COLUMNS.values())[:2]])
-            for name, group in groups.items()
-        )
-        if rows:
-            figures.append(
-                dot_plot(
-                    rows,
-                    title=f"{DOMAINS[domain].title}: agreement of two hyperfitted models",
-                    description="share of equal tokens, by what differs between the two runs",
-                    x_label="share of equal tokens",
-                    legend=("first choices, true data", "greedy continuations"),
-                    levels=[
-                        Level(y=end, label=f"P1: {end:.2f}")
-                        for end in (PAPER if domain == "text" else ())
-                    ],
-                )
-            )
-        table = [
-            TableRow(
-                label=NAMES.get(name, name),
-                cells=[*(group.value(metric) for metric in COLUMNS.values()), _weights(group)],
-                subject=name not in CONTROLS,
-            )
-            for name, group in groups.items()
-        ]
-        columns = [*COLUMNS, "largest difference of a weight"]
-        tables.append(make_table(DOMAINS[domain].title, columns, table))
-    return Section(
+    return section_of(
+        [_part(evidence, domain) for domain in evidence.domains],
         rule=f"Agrees when two orders make the same first choice at less than {100 * ALIKE:g} % of "
         "the tokens, so that more than half as many choices differ as in P1 (25 % or more); "
         "contradicts when they do at more. The rule for the controls (identical repeats, other "
         "rounding): each agrees more than two orders do, so that the order is the reason.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
+    )
+
+
+def _part(evidence: Evidence, domain: str) -> Part:
+    orders = {name: _agreement(evidence, name, SHUFFLED) for name in evidence.domains}
+    others = {name: value for name, value in orders.items() if value and name != domain}
+    shuffled = {f"agreement, {NAMES[SHUFFLED]}": orders[domain]}
+    controls = {f"agreement, {NAMES[n]}": _agreement(evidence, domain, n) for n in CONTROLS}
+    measured = [group for group in evidence.with_metric(FORCED) if group.domain == domain]
+    groups = {str(group.axes[AXIS]): group for group in measured}
+    title = DOMAINS[domain].title
+    figure = dot_plot(
+        dot_rows(
+            (NAMES.get(name, name), [group.value(metric) for metric in list(COLUMNS.values())[:2]])
+            for name, group in groups.items()
+        ),
+        title=f"{title}: agreement of two hyperfitted models",
+        description="share of equal tokens, by what differs between the two runs",
+        x_label="share of equal tokens",
+        legend=("first choices, true data", "greedy continuations"),
+        levels=[
+            Level(y=end, label=f"P1: {end:.2f}") for end in (PAPER if domain in CLAIMS else ())
+        ],
+    )
+    rows = [
+        TableRow(
+            label=NAMES.get(name, name),
+            cells=[*(group.value(metric) for metric in COLUMNS.values()), _weights(group)],
+            subject=name not in CONTROLS,
+        )
+        for name, group in groups.items()
+    ]
+    return Part(
+        findings=[
+            settle(domain, shuffled, partial(_rule, others), claim=CLAIMS.get(domain)),
+            settle(domain, shuffled | controls, _controls, claim=None),
+        ],
+        figures=[figure],
+        tables=[make_table(title, [*COLUMNS, "largest difference of a weight"], rows)],
     )
 
 

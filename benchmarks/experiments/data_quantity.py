@@ -6,19 +6,22 @@ of its figure are confounded. The second line holds the number of passes instead
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import trend
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above, is_above_level
 from benchmarks.evidence.plots import small_line_chart
 from benchmarks.evidence.section import (
     Judged,
+    Part,
     Section,
+    Table,
     TableRow,
     make_table,
+    section_of,
     settle,
 )
 from benchmarks.evidence.words import relation, told
@@ -35,91 +38,97 @@ BUDGETS = ("updates", "epochs")
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        lines = {
-            budget: sorted(
-                (run for run in evidence.runs(domain) if run.axes.get(BUDGET) == budget),
-                key=lambda run: run.axes[SIZE],
-            )
-            for budget in BUDGETS
-        }
-        runs = [run for line in lines.values() for run in line]
-        if not runs:
-            continue
-        ttr = runs[0].ttr_name()
-        by_size = {run.axes[SIZE]: run for run in lines[BUDGETS[0]]}
-        few = max((size for size in by_size if size < ENOUGH), default=None)
-        enough = min((size for size in by_size if size >= ENOUGH), default=None)
-        most = max(by_size, default=None)
-        judged = {
-            f"fewer than {ENOUGH} sequences": few,
-            f"{ENOUGH} sequences or a little more": enough,
-            "the largest set": most,
-        }
-        needed = {"TTR of the original": runs[0].decoded("original-greedy", "ttr")}
-        for metric, name in (("ttr", "TTR"), (COPIED, "share that is copied")):
-            needed |= {
-                f"{name}, {words}": _greedy(by_size.get(size), metric)
-                for words, size in judged.items()
-            }
-        least = min(by_size, default=None)
-        alone = None if least in judged.values() else by_size.get(least)
-        rule = partial(_rule, (few, enough, most), alone)
-        findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
-        passes = {run.axes[SIZE]: run for run in lines[BUDGETS[1]]}
-        needed = {
-            f"{name} at fixed {budget}, {words}": _greedy(line.get(size), metric)
-            for metric, name in (("ttr", "TTR"), (COPIED, "share that is copied"))
-            for budget, line in zip(BUDGETS, (by_size, passes), strict=True)
-            for words, size in list(judged.items())[:2]
-        }
-        findings.append(settle(domain, needed, partial(_budgets, (few, enough)), claim=None))
-        for metric in (ttr, COPIED):
-            series = [
-                trend(
-                    budget,
-                    [(run.axes[SIZE], run.decoded("hyperfitted-greedy", metric)) for run in line],
-                    colour=place,
-                )
-                for place, (budget, line) in enumerate(lines.items())
-            ]
-            before = runs[0].decoded("original-greedy", metric)
-            figures.append(
-                small_line_chart(
-                    series,
-                    title=f"{DOMAINS[domain].title}: {metric_label(metric)}, at fixed updates or "
-                    "epochs",
-                    x_label="training sequences",
-                    log_x=True,
-                    levels=[Level(y=before.mean, label="original")] if before else [],
-                )
-            )
-        rows = [
-            TableRow(
-                label=f"{_sequences(run.axes[SIZE])}, fixed {run.axes[BUDGET]}",
-                cells=[
-                    run.value("training/updates"),
-                    run.value("training/epochs"),
-                    run.value("training/final_loss"),
-                    *(run.decoded("hyperfitted-greedy", m) for m in (ttr, "rep_4", COPIED)),
-                    run.probe("hyperfitted", "entropy_nats"),
-                ],
-            )
-            for run in runs
-        ]
-        names = [metric_label(m) for m in (ttr, "rep_4", COPIED)]
-        columns = ["updates", "epochs", "final training loss", *names, "entropy (nats)"]
-        tables.append(make_table(DOMAINS[domain].title, columns, rows))
-    return Section(
+    return section_of(
+        [_part(runs) for runs in evidence.runs(BUDGET).values()],
         rule="At fixed updates: agrees when the type-token ratio at about "
         f"{ENOUGH} sequences is more than half as far above the original's as that of the largest "
         "set, so still high, and is above that of fewer; contradicts when one of both is the other "
         "way round. The same numbers of sequences at fixed epochs stand beside it.",
-        findings=findings,
-        figures=[figure for figure in figures if figure],
-        tables=tables,
     )
+
+
+def _part(runs: list[Group]) -> Part:
+    lines = {
+        budget: sorted(
+            (run for run in runs if run.axes[BUDGET] == budget), key=lambda run: run.axes[SIZE]
+        )
+        for budget in BUDGETS
+    }
+    by_size, passes = ({run.axes[SIZE]: run for run in lines[budget]} for budget in BUDGETS)
+    few = max((size for size in by_size if size < ENOUGH), default=None)
+    enough = min((size for size in by_size if size >= ENOUGH), default=None)
+    most = max(by_size, default=None)
+    judged = {
+        f"fewer than {ENOUGH} sequences": few,
+        f"{ENOUGH} sequences or a little more": enough,
+        "the largest set": most,
+    }
+    measures = (("ttr", "TTR"), (COPIED, "share that is copied"))
+    needed = {"TTR of the original": runs[0].decoded("original-greedy", "ttr")}
+    needed |= {
+        f"{name}, {words}": _greedy(by_size.get(size), metric)
+        for metric, name in measures
+        for words, size in judged.items()
+    }
+    least = min(by_size, default=None)
+    alone = None if least in judged.values() else by_size.get(least)
+    at_budgets = {
+        f"{name} at fixed {budget}, {words}": _greedy(line.get(size), metric)
+        for metric, name in measures
+        for budget, line in zip(BUDGETS, (by_size, passes), strict=True)
+        for words, size in list(judged.items())[:2]
+    }
+    domain = runs[0].domain
+    rule = partial(_rule, (few, enough, most), alone)
+    return Part(
+        findings=[
+            settle(domain, needed, rule, claim=CLAIMS.get(domain)),
+            settle(domain, at_budgets, partial(_budgets, (few, enough)), claim=None),
+        ],
+        figures=[_figure(lines, metric) for metric in (runs[0].ttr_name(), COPIED)],
+        tables=[_table(run for line in lines.values() for run in line)],
+    )
+
+
+def _figure(lines: dict[str, list[Group]], metric: str) -> str:
+    """The metric against the number of sequences, one line per budget."""
+    run = next(run for line in lines.values() for run in line)
+    before = run.decoded("original-greedy", metric)
+    return small_line_chart(
+        [
+            trend(
+                budget,
+                [(run.axes[SIZE], run.decoded("hyperfitted-greedy", metric)) for run in line],
+                colour=place,
+            )
+            for place, (budget, line) in enumerate(lines.items())
+        ],
+        title=f"{run.domain_title}: {metric_label(metric)}, at fixed updates or epochs",
+        x_label="training sequences",
+        log_x=True,
+        levels=[Level(y=before.mean, label="original")] if before else [],
+    )
+
+
+def _table(runs: Iterable[Group]) -> Table:
+    ordered = list(runs)
+    metrics = (ordered[0].ttr_name(), "rep_4", COPIED)
+    rows = [
+        TableRow(
+            label=f"{_sequences(run.axes[SIZE])}, fixed {run.axes[BUDGET]}",
+            cells=[
+                run.value("training/updates"),
+                run.value("training/epochs"),
+                run.value("training/final_loss"),
+                *(run.decoded("hyperfitted-greedy", metric) for metric in metrics),
+                run.probe("hyperfitted", "entropy_nats"),
+            ],
+        )
+        for run in ordered
+    ]
+    names = [metric_label(metric) for metric in metrics]
+    columns = ["updates", "epochs", "final training loss", *names, "entropy (nats)"]
+    return make_table(ordered[0].domain_title, columns, rows)
 
 
 def _sequences(count: Any) -> str:

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
-from benchmarks.evidence.over_seeds import Evidence, Value, is_above
+from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
-from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import (
+    Judged,
+    Part,
+    Section,
+    TableRow,
+    make_table,
+    section_of,
+    settle,
+)
 from benchmarks.evidence.words import relation, told
 from common.report.names import metric_label
 
@@ -21,56 +28,51 @@ AXIS = "source"
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        runs = [run for run in evidence.runs(domain) if AXIS in run.axes]
-        if not runs:
-            continue
-        names = [str(run.axes[AXIS]) for run in runs]
-        before = [run.decoded("original-greedy", "ttr") for run in runs]
-        after = [run.decoded("hyperfitted-greedy", "ttr") for run in runs]
-        needed = {f"TTR before, {name}": value for name, value in zip(names, before, strict=True)}
-        needed |= {f"TTR after, {name}": value for name, value in zip(names, after, strict=True)}
-        copied = [run.decoded("hyperfitted-greedy", COPIED) for run in runs]
-        needed |= {f"share copied, {name}": one for name, one in zip(names, copied, strict=True)}
-        findings.append(settle(domain, needed, partial(_rule, names), claim=None))
-        rows = dot_rows(zip(names, zip(before, after, strict=True), strict=True))
-        if rows:
-            figures.append(
-                dot_plot(
-                    rows,
-                    title=f"{DOMAINS[domain].title}: {metric_label(runs[0].ttr_name())}, greedy",
-                    description="type-token ratio by source of the training set",
-                    x_label="distinct tokens / tokens",
-                    legend=("original", "hyperfitted"),
-                )
-            )
-        ttr = runs[0].ttr_name()
-        metrics = [ttr, "rep_4", "overlap_tokens", "overlap_over_10"]
-        # A domain with one set of prompts has it as its pool of all.
-        sets = runs[0].prompt_sets() if len(runs[0].prompt_sets()) > 1 else []
-        table = [
-            TableRow(
-                label=name,
-                cells=[
-                    run.value("training/final_loss"),
-                    *(run.decoded("hyperfitted-greedy", metric) for metric in metrics),
-                    *(run.decoded("hyperfitted-greedy", ttr, prompts=prompts) for prompts in sets),
-                    run.probe("hyperfitted", "entropy_nats"),
-                ],
-            )
-            for name, run in zip(names, runs, strict=True)
-        ]
-        columns = ["final training loss", *(metric_label(m) for m in metrics)]
-        columns += [f"{metric_label(ttr)}, {prompts} prompts" for prompts in sets]
-        columns += ["entropy (nats)"]
-        tables.append(make_table(f"{DOMAINS[domain].title}, hyperfitted greedy", columns, table))
-    return Section(
+    return section_of(
+        [_part(runs) for runs in evidence.runs(AXIS).values()],
         rule="Greedy decoding gains type-token ratio with every source; the opposite is a loss "
         "with any. P1 ranks the sources by people's preference, which this does not measure.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
+    )
+
+
+def _part(runs: list[Group]) -> Part:
+    domain, title, ttr = runs[0].domain, runs[0].domain_title, runs[0].ttr_name()
+    names = [str(run.axes[AXIS]) for run in runs]
+    before = [run.decoded("original-greedy", "ttr") for run in runs]
+    after = [run.decoded("hyperfitted-greedy", "ttr") for run in runs]
+    copied = [run.decoded("hyperfitted-greedy", COPIED) for run in runs]
+    needed = {f"TTR before, {name}": value for name, value in zip(names, before, strict=True)}
+    needed |= {f"TTR after, {name}": value for name, value in zip(names, after, strict=True)}
+    needed |= {f"share copied, {name}": value for name, value in zip(names, copied, strict=True)}
+    figure = dot_plot(
+        dot_rows(zip(names, zip(before, after, strict=True), strict=True)),
+        title=f"{title}: {metric_label(ttr)}, greedy",
+        description="type-token ratio by source of the training set",
+        x_label="distinct tokens / tokens",
+        legend=("original", "hyperfitted"),
+    )
+    metrics = [ttr, "rep_4", "overlap_tokens", "overlap_over_10"]
+    # A domain with one set of prompts has it as its pool of all.
+    sets = runs[0].prompt_sets() if len(runs[0].prompt_sets()) > 1 else []
+    rows = [
+        TableRow(
+            label=name,
+            cells=[
+                run.value("training/final_loss"),
+                *(run.decoded("hyperfitted-greedy", metric) for metric in metrics),
+                *(run.decoded("hyperfitted-greedy", ttr, prompts=prompts) for prompts in sets),
+                run.probe("hyperfitted", "entropy_nats"),
+            ],
+        )
+        for name, run in zip(names, runs, strict=True)
+    ]
+    columns = ["final training loss", *(metric_label(m) for m in metrics)]
+    columns += [f"{metric_label(ttr)}, {prompts} prompts" for prompts in sets]
+    columns += ["entropy (nats)"]
+    return Part(
+        findings=[settle(domain, needed, partial(_rule, names), claim=None)],
+        figures=[figure],
+        tables=[make_table(f"{title}, hyperfitted greedy", columns, rows)],
     )
 
 

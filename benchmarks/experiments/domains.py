@@ -99,20 +99,15 @@ def view(evidence: Evidence) -> Section:
         (name, [ratio(after, before) if after and before else None for before, after in pair])
         for name, pair in both.items()
     )
-    figures = []
-    if ratios:
-        figures.append(
-            dot_plot(
-                ratios,
-                title="Hyperfitted / original",
-                description="ratio of every shared measure, text and images",
-                x_label="ratio (logarithmic)",
-                legend=[DOMAINS[domain].title.lower() for domain in PAIR],
-                levels=[Level(y=1.0, label="no change")],
-                log_x=True,
-            )
-        )
-    figures.append(_depth(evidence))
+    figure = dot_plot(
+        ratios,
+        title="Hyperfitted / original",
+        description="ratio of every shared measure, text and images",
+        x_label="ratio (logarithmic)",
+        legend=[DOMAINS[domain].title.lower() for domain in PAIR],
+        levels=[Level(y=1.0, label="no change")],
+        log_x=True,
+    )
     rows = [
         TableRow(label=name, cells=[value for values in pair for value in values])
         for name, pair in both.items()
@@ -126,7 +121,7 @@ def view(evidence: Evidence) -> Section:
         "moves the other way, and one that does not measurably move leaves it undecided. No paper "
         "has measured images, so there is nothing to agree with.",
         findings=[settle("both", needed, rule, claim=None)],
-        figures=[figure for figure in figures if figure],
+        figures=[drawn for drawn in (figure, _depth(evidence)) if drawn],
         tables=[make_table("Greedy decoding and held-out predictions", columns, rows, by_row=True)],
         notes=[
             "The interval of a ratio in the figure runs from the lowest to the highest that the "

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
-from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import (
+    Judged,
+    Part,
+    Section,
+    TableRow,
+    make_table,
+    section_of,
+    settle,
+)
 from benchmarks.evidence.words import metric_head, number, sampling_words, share, told
 from common.report.names import metric_label
 
@@ -28,66 +35,71 @@ METRICS = {"text": (), "image": ("fid[", "kid[", "precision[", "recall[", "copy_
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        for group in evidence.with_metric(domain, "temperature/original"):
-            needed = {
-                "TTR of the original at matched entropy": group.decoded(
-                    "original-at-matched", "ttr"
-                ),
-                "TTR of the hyperfitted, sampled": group.decoded("hyperfitted-at-1", "ttr"),
-                "matching temperature": group.value("temperature/original"),
-                "entropy": group.value("entropy_nats/hyperfitted"),
-                "share that is copied": group.decoded("hyperfitted-at-1", COPIED),
-            }
-            findings.append(settle(domain, needed, _rule, claim=CLAIMS.get(domain)))
-            likeness = _of_images(group)
-            needed = {
-                "TTR of the original at T 1": group.decoded("original-at-1", "ttr"),
-                "TTR of the hyperfitted, greedy": group.decoded("hyperfitted-greedy", "ttr"),
-                "share that is copied": group.decoded("hyperfitted-greedy", COPIED),
-            }
-            findings.append(settle(domain, needed, partial(_plain, group, likeness), claim=None))
-            labels = {name: _label(group, name) for name in CONDITIONS}
-            rows = dot_rows(
-                (label, [group.decoded(name, "ttr"), group.decoded(name, "rep_4")])
-                for name, label in labels.items()
-            )
-            ttr = metric_label(group.ttr_name())
-            if rows:
-                figures.append(
-                    dot_plot(
-                        rows,
-                        title=f"{DOMAINS[domain].title}: variety and repetition at equal entropy",
-                        description="type-token ratio and rep-4 of each way of decoding",
-                        x_label="share of tokens, of 4-grams",
-                        legend=(ttr, "rep-4"),
-                    )
-                )
-            metrics = [group.ttr_name(), "rep_2", "rep_4", "self_bleu_4", "overlap_tokens"]
-            metrics += likeness
-            table = []
-            for name, label in labels.items():
-                stage, _, decoding = name.partition("-")
-                matched = decoding == "at-matched"
-                entropy = group.value(f"entropy_nats/{stage}{'-matched' * matched}")
-                temperature = group.value(f"temperature/{stage}") if matched else "1"
-                shown = [group.decoded(name, metric) for metric in metrics]
-                greedy = decoding == "greedy"
-                table.append(
-                    TableRow(label=label, cells=["any" if greedy else temperature, entropy, *shown])
-                )
-            columns = ["T", "entropy (nats)", *(metric_head(metric) for metric in metrics)]
-            tables.append(make_table(DOMAINS[domain].title, columns, table))
-    return Section(
+    return section_of(
+        [_part(group) for group in evidence.with_metric("temperature/original")],
         rule="Agrees when, sampled at equal entropy, the hyperfitted model has a higher type-token "
         "ratio than the original; contradicts when it has a lower one. Plain sampling of the "
         "original at T 1 is told beside it: there the entropies differ.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
         notes=["Matched: each model at the temperature that gives it the other's entropy."],
     )
+
+
+def _part(group: Group) -> Part:
+    matched = {
+        "TTR of the original at matched entropy": group.decoded("original-at-matched", "ttr"),
+        "TTR of the hyperfitted, sampled": group.decoded("hyperfitted-at-1", "ttr"),
+        "matching temperature": group.value("temperature/original"),
+        "entropy": group.value("entropy_nats/hyperfitted"),
+        "share that is copied": group.decoded("hyperfitted-at-1", COPIED),
+    }
+    plain = {
+        "TTR of the original at T 1": group.decoded("original-at-1", "ttr"),
+        "TTR of the hyperfitted, greedy": group.decoded("hyperfitted-greedy", "ttr"),
+        "share that is copied": group.decoded("hyperfitted-greedy", COPIED),
+    }
+    likeness = _of_images(group)
+    labels = {name: _label(group, name) for name in CONDITIONS}
+    figure = dot_plot(
+        dot_rows(
+            (label, [group.decoded(name, "ttr"), group.decoded(name, "rep_4")])
+            for name, label in labels.items()
+        ),
+        title=f"{group.domain_title}: variety and repetition at equal entropy",
+        description="type-token ratio and rep-4 of each way of decoding",
+        x_label="share of tokens, of 4-grams",
+        legend=(metric_label(group.ttr_name()), "rep-4"),
+    )
+    metrics = [group.ttr_name(), "rep_2", "rep_4", "self_bleu_4", "overlap_tokens", *likeness]
+    rows = [
+        TableRow(
+            label=label,
+            cells=[
+                *_temperature_and_entropy(group, name),
+                *(group.decoded(name, metric) for metric in metrics),
+            ],
+        )
+        for name, label in labels.items()
+    ]
+    columns = ["T", "entropy (nats)", *(metric_head(metric) for metric in metrics)]
+    return Part(
+        findings=[
+            settle(group.domain, matched, _rule, claim=CLAIMS.get(group.domain)),
+            settle(group.domain, plain, partial(_plain, group, likeness), claim=None),
+        ],
+        figures=[figure],
+        tables=[make_table(group.domain_title, columns, rows)],
+    )
+
+
+def _temperature_and_entropy(
+    group: Group, name: str
+) -> tuple[Value | str | None, Value | str | None]:
+    """Of one of `CONDITIONS`; greedy decoding is the same at any temperature."""
+    stage, _, decoding = name.partition("-")
+    if decoding == "at-matched":
+        return group.value(f"temperature/{stage}"), group.value(f"entropy_nats/{stage}-matched")
+    temperature = "any" if decoding == "greedy" else "1"
+    return temperature, group.value(f"entropy_nats/{stage}")
 
 
 def _label(group: Group, name: str) -> str:

@@ -10,16 +10,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.draw import band
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above_level, opposite
 from benchmarks.evidence.plots import small_line_chart
 from benchmarks.evidence.section import (
     Judged,
+    Part,
     Section,
     Table,
     TableRow,
     make_table,
+    section_of,
     settle,
 )
 from benchmarks.evidence.words import told
@@ -34,7 +35,7 @@ COLUMNS = {
     "dimension_hyperfitted": "dimension, hyperfitted",
     "dimension_change": "change of dimension",
 }
-CLAIM = "P2"
+CLAIMS = {"text": "P2"}
 TUNE = "tune"
 BLOCK, NORM = "last-block/dimension_change", "after-norm/dimension_change"
 LAYERS, CHANGE = "by_layer", "dimension_change"
@@ -43,55 +44,61 @@ HALF = 0.5
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        for group in evidence.with_metric(domain, BLOCK):
-            tuned = "all blocks tuned" if group.axes.get(TUNE) == "all" else ""
-            head = f"{tuned}: " if tuned else ""
-            blocks = block_changes(group)
-            frozen = frozen_blocks(group)
-            needed = {
-                "change of dimension before the norm": group.value(BLOCK),
-                "change of dimension at half of the depth": at_half(group),
-                "L2 distance, first block": group.value("first-block/l2"),
-                "L2 distance, last block": group.value("last-block/l2"),
-            }
-            rule = partial(_rule, head, blocks, frozen)
-            claim = CLAIM if domain == "text" and not frozen else None
-            findings.append(settle(domain, needed, rule, claim=claim))
-            needed = {
-                "change of dimension before the norm": group.value(BLOCK),
-                "change of dimension after the norm": group.value(NORM),
-            }
-            findings.append(settle(domain, needed, partial(_after_norm, head), claim=None))
-            dimensions = [
-                _line(group, "dimension_original", "original", 0),
-                _line(group, "dimension_hyperfitted", "hyperfitted", 1),
-            ]
-            where = f"{DOMAINS[domain].title}, {tuned}" if tuned else DOMAINS[domain].title
-            for series, title in (
-                (dimensions, f"{where}: effective dimension"),
-                ([_line(group, "cosine", "cosine", 0)], f"{where}: cosine of the states"),
-                ([_line(group, "l2", "L2", 1)], f"{where}: L2 distance of the states"),
-            ):
-                figures.append(small_line_chart(series, title=title, x_label="relative depth"))
-            rows = [
-                TableRow(label=words, cells=[group.value(f"{place}/{c}") for c in COLUMNS])
-                for place, words in PLACES.items()
-            ]
-            tables.append(make_table(f"{where}, states at", list(COLUMNS.values()), rows))
-            tables.append(_layers(where, group))
-    return Section(
+    return section_of(
+        [_part(group) for group in evidence.with_metric(BLOCK)],
         rule="Agrees when the effective dimension of the last block's states grows and less than "
         "half of that growth is there at half of the depth, so that it comes late; contradicts "
         "when it shrinks or comes early. The growth starts in the first block from which on every "
         "block's dimension is above the original's. P2's models had all blocks tuned, so runs with "
         "frozen blocks are no test of its claim. The rule after the final norm: the dimension "
         "grows there too.",
-        findings=findings,
-        figures=[figure for figure in figures if figure],
-        tables=tables,
         notes=["Figures show the blocks, before the final norm; the table has both sides of it."],
+    )
+
+
+def _part(group: Group) -> Part:
+    tuned = "all blocks tuned" if group.axes.get(TUNE) == "all" else ""
+    head = f"{tuned}: " if tuned else ""
+    where = f"{group.domain_title}, {tuned}" if tuned else group.domain_title
+    frozen = frozen_blocks(group)
+    before_norm = {
+        "change of dimension before the norm": group.value(BLOCK),
+        "change of dimension at half of the depth": at_half(group),
+        "L2 distance, first block": group.value("first-block/l2"),
+        "L2 distance, last block": group.value("last-block/l2"),
+    }
+    after_norm = {
+        "change of dimension before the norm": group.value(BLOCK),
+        "change of dimension after the norm": group.value(NORM),
+    }
+    rule = partial(_rule, head, block_changes(group), frozen)
+    claim = None if frozen else CLAIMS.get(group.domain)
+    dimensions = [
+        _line(group, "dimension_original", "original", 0),
+        _line(group, "dimension_hyperfitted", "hyperfitted", 1),
+    ]
+    charts = {
+        "effective dimension": dimensions,
+        "cosine of the states": [_line(group, "cosine", "cosine", 0)],
+        "L2 distance of the states": [_line(group, "l2", "L2", 1)],
+    }
+    rows = [
+        TableRow(label=words, cells=[group.value(f"{place}/{c}") for c in COLUMNS])
+        for place, words in PLACES.items()
+    ]
+    return Part(
+        findings=[
+            settle(group.domain, before_norm, rule, claim=claim),
+            settle(group.domain, after_norm, partial(_after_norm, head), claim=None),
+        ],
+        figures=[
+            small_line_chart(series, title=f"{where}: {what}", x_label="relative depth")
+            for what, series in charts.items()
+        ],
+        tables=[
+            make_table(f"{where}, states at", list(COLUMNS.values()), rows),
+            _layers(where, group),
+        ],
     )
 
 

@@ -11,46 +11,54 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import seed_curves
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import small_line_chart
-from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import (
+    Judged,
+    Part,
+    Section,
+    TableRow,
+    make_table,
+    section_of,
+    settle,
+)
 from benchmarks.evidence.words import number, told
 from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 Fig. 2"}
+STAGES = ("original", "early-stopped", "hyperfitted")
 HALF = 0.5
 """Of the gain in type-token ratio, for "half of it is reached at a training loss of ..."."""
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        for run in evidence.runs(domain)[:1]:
-            stages = ("original", "early-stopped", "hyperfitted")
-            needed = {f"TTR, {name}": run.decoded(f"{name}-greedy", "ttr") for name in stages}
-            needed["share that is copied"] = run.decoded("hyperfitted-greedy", COPIED)
-            rule = partial(_rule, run)
-            findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
-            figures += _figures(domain, run)
-            rows = []
-            for name in stages:
-                probe = [run.probe(name, m) for m in ("loss_nats", "entropy_nats")]
-                decoded = [run.decoded(f"{name}-greedy", m) for m in ("ttr", "rep_4")]
-                subject = name == "hyperfitted"
-                rows.append(TableRow(label=name, cells=[*decoded, *probe], subject=subject))
-            ttr = metric_label(run.ttr_name())
-            columns = [ttr, "rep-4", "held-out loss (nats)", "held-out entropy (nats)"]
-            tables.append(make_table(f"{DOMAINS[domain].title}, greedy", columns, rows))
-    return Section(
+    return section_of(
+        [_part(runs[0]) for runs in evidence.runs().values()],
         rule="Agrees when the hyperfitted model's greedy type-token ratio is above that of the "
         "checkpoint with the lowest validation loss; contradicts when it is below.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
         notes=["Curves against the training loss run from left to right in time; one line a seed."],
+    )
+
+
+def _part(run: Group) -> Part:
+    needed = {f"TTR, {name}": run.decoded(f"{name}-greedy", "ttr") for name in STAGES}
+    needed["share that is copied"] = run.decoded("hyperfitted-greedy", COPIED)
+    rows = []
+    for name in STAGES:
+        probe = [run.probe(name, m) for m in ("loss_nats", "entropy_nats")]
+        decoded = [run.decoded(f"{name}-greedy", m) for m in ("ttr", "rep_4")]
+        subject = name == "hyperfitted"
+        rows.append(TableRow(label=name, cells=[*decoded, *probe], subject=subject))
+    ttr = metric_label(run.ttr_name())
+    columns = [ttr, "rep-4", "held-out loss (nats)", "held-out entropy (nats)"]
+    return Part(
+        findings=[
+            settle(run.domain, needed, partial(_rule, run), claim=CLAIMS.get(run.domain)),
+        ],
+        figures=_figures(run),
+        tables=[make_table(f"{run.domain_title}, greedy", columns, rows)],
     )
 
 
@@ -91,8 +99,8 @@ def _spread(values: Sequence[float]) -> str:
     return f"{mean} (over seeds {number(min(values))} to {number(max(values))})"
 
 
-def _figures(domain: str, run: Group) -> list[str]:
-    ttr, where = run.ttr_name(), DOMAINS[domain].title
+def _figures(run: Group) -> list[str]:
+    ttr, where = run.ttr_name(), run.domain_title
     shares = [
         *seed_curves(run, "train_loss", ttr, label=metric_label(ttr), colour=0),
         *seed_curves(run, "train_loss", "rep_4", label="rep-4", colour=1),
@@ -103,9 +111,8 @@ def _figures(domain: str, run: Group) -> list[str]:
         *seed_curves(run, "update", "train_loss", label="training", colour=0),
     ]
     against = {"x_label": "training loss (nats)", "log_x": True, "x_falls": True}
-    drawn = [
+    return [
         small_line_chart(shares, title=f"{where}: TTR and rep-4, greedy", **against),
         small_line_chart(entropy, title=f"{where}: held-out entropy (nats)", **against),
         small_line_chart(losses, title=f"{where}: loss (nats)", x_label="updates"),
     ]
-    return [figure for figure in drawn if figure]

@@ -11,12 +11,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import seed_curves
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above, opposite, over_seeds
 from benchmarks.evidence.plots import small_line_chart
-from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import (
+    Judged,
+    Part,
+    Section,
+    TableRow,
+    make_table,
+    section_of,
+    settle,
+)
 from benchmarks.evidence.words import number, told
 from common.measure.intervals import Interval, point
 from common.report.names import metric_label
@@ -30,71 +37,68 @@ the end, in every seed, is a fall."""
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        runs = sorted(
-            (run for run in evidence.runs(domain) if AXIS in run.axes),
-            key=lambda run: run.axes[AXIS],
-        )
-        if not runs:
-            continue
-        short, long = runs[0], runs[-1]
-        compared = long is not short
-        needed = {
-            "lowest held-out loss": long.probe("early-stopped", "loss_nats"),
-            "held-out loss of the long run": long.probe("hyperfitted", "loss_nats"),
-        }
-        falls = [fall for records in long.series("curve") if (fall := fall_of(records))]
-        needed["fall of the validation loss"] = over_seeds(falls) if falls else None
-        rule = partial(_rule, falls)
-        findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
-        needed = {
-            f"{name} of the {which} run": run.decoded("hyperfitted-greedy", metric)
-            if compared or run is not long
-            else None
-            for name, metric in (("TTR", "ttr"), ("share that is copied", COPIED))
-            for which, run in (("usual", short), ("long", long))
-        }
-        findings.append(settle(domain, needed, _variety, claim=TTR_CLAIMS.get(domain)))
-        figures += _figures(domain, runs)
-        ttr = runs[0].ttr_name()
-        rows = [
-            TableRow(
-                label=f"{run.axes[AXIS]}x",
-                cells=[
-                    run.value("training/updates"),
-                    run.value("training/final_loss"),
-                    run.probe("early-stopped", "loss_nats"),
-                    run.probe("hyperfitted", "loss_nats"),
-                    run.probe("hyperfitted", "entropy_nats"),
-                    run.decoded("hyperfitted-greedy", ttr),
-                    run.decoded("hyperfitted-greedy", "rep_4"),
-                    run.decoded("hyperfitted-greedy", "overlap_over_10"),
-                ],
-            )
-            for run in runs
-        ]
-        columns = [
-            "updates",
-            "final training loss",
-            "lowest held-out loss",
-            "final held-out loss",
-            "entropy (nats)",
-            metric_label(ttr),
-            "rep-4",
-            metric_label("overlap_over_10"),
-        ]
-        tables.append(make_table(f"{DOMAINS[domain].title}, hyperfitted greedy", columns, rows))
-    return Section(
+    return section_of(
+        [_part(runs) for runs in evidence.runs(AXIS).values()],
         rule="The loss agrees when the held-out loss of the long run ends above its lowest value "
         f"and the validation loss gives up at most {100 * FALL:g} % of its rise by the end in "
         "every seed; it contradicts when the held-out loss ends below its lowest value, or when "
         "the fall is larger in every seed. The type-token ratio agrees when that of the long run "
         "is below that of the usual run; contradicts when it is above.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
         notes=["One line per seed."],
+    )
+
+
+def _part(unordered: list[Group]) -> Part:
+    runs = sorted(unordered, key=lambda run: run.axes[AXIS])
+    short, long = runs[0], runs[-1]
+    compared = long is not short
+    falls = [fall for records in long.series("curve") if (fall := fall_of(records))]
+    losses = {
+        "lowest held-out loss": long.probe("early-stopped", "loss_nats"),
+        "held-out loss of the long run": long.probe("hyperfitted", "loss_nats"),
+        "fall of the validation loss": over_seeds(falls) if falls else None,
+    }
+    ratios = {
+        f"{name} of the {which} run": run.decoded("hyperfitted-greedy", metric)
+        if compared or run is not long
+        else None
+        for name, metric in (("TTR", "ttr"), ("share that is copied", COPIED))
+        for which, run in (("usual", short), ("long", long))
+    }
+    domain, ttr = short.domain, short.ttr_name()
+    rows = [
+        TableRow(
+            label=f"{run.axes[AXIS]}x",
+            cells=[
+                run.value("training/updates"),
+                run.value("training/final_loss"),
+                run.probe("early-stopped", "loss_nats"),
+                run.probe("hyperfitted", "loss_nats"),
+                run.probe("hyperfitted", "entropy_nats"),
+                run.decoded("hyperfitted-greedy", ttr),
+                run.decoded("hyperfitted-greedy", "rep_4"),
+                run.decoded("hyperfitted-greedy", "overlap_over_10"),
+            ],
+        )
+        for run in runs
+    ]
+    columns = [
+        "updates",
+        "final training loss",
+        "lowest held-out loss",
+        "final held-out loss",
+        "entropy (nats)",
+        metric_label(ttr),
+        "rep-4",
+        metric_label("overlap_over_10"),
+    ]
+    return Part(
+        findings=[
+            settle(domain, losses, partial(_rule, falls), claim=CLAIMS.get(domain)),
+            settle(domain, ratios, _variety, claim=TTR_CLAIMS.get(domain)),
+        ],
+        figures=_figures(runs),
+        tables=[make_table(f"{short.domain_title}, hyperfitted greedy", columns, rows)],
     )
 
 
@@ -136,7 +140,7 @@ def _variety(ttr: Value, long_ttr: Value, copied: Value, long_copied: Value) -> 
     )
 
 
-def _figures(domain: str, runs: list[Group]) -> list[str]:
+def _figures(runs: list[Group]) -> list[str]:
     drawn = []
     for measure, name in (
         ("validation_loss", "validation loss (nats)"),
@@ -149,6 +153,6 @@ def _figures(domain: str, runs: list[Group]) -> list[str]:
                 run, "update", measure, label=f"{run.axes[AXIS]}x", colour=place % 4
             )
         ]
-        title = f"{DOMAINS[domain].title}: {name}"
+        title = f"{runs[0].domain_title}: {name}"
         drawn.append(small_line_chart(series, title=title, x_label="updates", log_x=True))
-    return [figure for figure in drawn if figure]
+    return drawn

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.mauve import MAUVE, mauve_note, mauve_of
@@ -17,10 +16,12 @@ from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
     Judged,
+    Part,
     Section,
     Table,
     TableRow,
     make_table,
+    section_of,
     settle,
 )
 from benchmarks.evidence.words import condition_words, metric_head, told
@@ -57,40 +58,34 @@ COLUMNS = {
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables, notes = [], [], [], []
-    for domain in evidence.domains:
-        runs = evidence.runs(domain)
-        if not runs:
-            continue
-        run = runs[0]
-        mauve = next(iter(evidence.find(domain, measure=MAUVE)), None)
-        notes += mauve_note(mauve)
-        rule = partial(_rule, run, mauve)
-        findings.append(settle(domain, _needed(run), rule, claim=CLAIMS.get(domain)))
-        rows = dot_rows(
-            (condition_words(run, name), [run.decoded(name, "ttr")]) for name in run.conditions()
-        )
-        if rows:
-            figures.append(
-                dot_plot(
-                    rows,
-                    title=f"{DOMAINS[domain].title}: {metric_label(run.ttr_name())} by condition",
-                    description="one dot per condition, with its interval",
-                    x_label="distinct tokens / tokens",
-                )
-            )
-        tables.append(_table(domain, run, mauve, "all"))
-        if len(run.prompt_sets()) > 1:
-            tables += [_table(domain, run, mauve, name) for name in run.prompt_sets()]
-    return Section(
+    return section_of(
+        [
+            _part(runs[0], next(iter(evidence.find(domain, measure=MAUVE)), None))
+            for domain, runs in evidence.runs().items()
+        ],
         rule="Agrees when greedy decoding of the hyperfitted model has a higher type-token ratio "
         "than greedy decoding of the original; contradicts when it has a lower one. Sampling of "
         "the original is told beside it and judged among the decoding rivals, so that no claim is "
         "counted twice.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
-        notes=notes,
+    )
+
+
+def _part(run: Group, mauve: Group | None) -> Part:
+    sets = run.prompt_sets() if len(run.prompt_sets()) > 1 else []
+    figure = dot_plot(
+        dot_rows(
+            (condition_words(run, name), [run.decoded(name, "ttr")]) for name in run.conditions()
+        ),
+        title=f"{run.domain_title}: {metric_label(run.ttr_name())} by condition",
+        description="one dot per condition, with its interval",
+        x_label="distinct tokens / tokens",
+    )
+    rule = partial(_rule, run, mauve)
+    return Part(
+        findings=[settle(run.domain, _needed(run), rule, claim=CLAIMS.get(run.domain))],
+        figures=[figure],
+        tables=[_table(run, mauve, prompts) for prompts in ("all", *sets)],
+        notes=mauve_note(mauve),
     )
 
 
@@ -123,9 +118,11 @@ def _rule(
     return [by_ttr(is_above(after, greedy), copied)], words + copies_told({"": copied})
 
 
-def _table(domain: str, run: Group, mauve: Group | None, prompts: str) -> Table:
+def _table(run: Group, mauve: Group | None, prompts: str) -> Table:
     names = {n.split("/")[2] for cell in run.cells for n in cell.metrics if n.count("/") == 2}
-    metrics = [n for pattern in COLUMNS[domain] for n in sorted(names) if re.fullmatch(pattern, n)]
+    metrics = [
+        n for pattern in COLUMNS[run.domain] for n in sorted(names) if re.fullmatch(pattern, n)
+    ]
     rows = []
     for condition in run.conditions(prompts):
         cells = [run.decoded(condition, metric, prompts=prompts) for metric in metrics]
@@ -136,7 +133,7 @@ def _table(domain: str, run: Group, mauve: Group | None, prompts: str) -> Table:
         rows.append(TableRow(label=label, cells=cells, subject=subject))
     where = "all prompts" if prompts == "all" else prompts
     return make_table(
-        f"{DOMAINS[domain].title}, {where}",
+        f"{run.domain_title}, {where}",
         [*(metric_head(metric) for metric in metrics), *(["MAUVE"] if prompts == "all" else [])],
         rows,
         folded=prompts != "all",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.draw import band
-from benchmarks.evidence.over_seeds import Evidence, Value, is_above_level
+from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above_level
 from benchmarks.evidence.plots import small_line_chart
 from benchmarks.evidence.section import (
     Judged,
+    Part,
     Section,
     TableRow,
     make_table,
+    section_of,
     settle,
 )
 from benchmarks.evidence.words import number, share
@@ -31,53 +32,49 @@ ENOUGH = 0.5
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        for group in evidence.with_metric(domain, SHIFTED):
-            needed = {
-                "share that is not the first": group.value(SHIFTED),
-                "share from rank above 10": group.value(FAR),
-            }
-            median = group.value("hyperfitted-path/rank_median")
-            rule = partial(_rule, median)
-            findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
-            series = [
-                band(group, "by_position", "position", field, label=label, colour=colour)
-                for colour, (field, label) in enumerate(
-                    {
-                        "hyperfitted_path_shifted_share": "not first",
-                        "hyperfitted_path_far_share": "rank > 10",
-                        "true_path_shifted_share": "what really followed",
-                    }.items()
-                )
-            ]
-            figures.append(
-                small_line_chart(
-                    series,
-                    title=f"{DOMAINS[domain].title}: share of decisions",
-                    x_label="new token",
-                )
-            )
-            rows = [
-                TableRow(
-                    label=words,
-                    cells=[
-                        group.value(f"{path}/{name}")
-                        for name in ("shifted_share", "far_share", "rank_mean", "rank_median")
-                    ],
-                )
-                for path, words in PATHS.items()
-            ]
-            columns = ["not the first", "rank above 10", "mean rank", "median rank"]
-            tables.append(make_table(f"{DOMAINS[domain].title}, along", columns, rows))
-    return Section(
+    return section_of(
+        [_part(group) for group in evidence.with_metric(SHIFTED)],
         rule="Agrees when both shares, along what the hyperfitted model writes, reach half of P2's "
         "(39.1 and 12.9 %), for the claim is that ranks change and are not only sharpened; "
         "contradicts when one does not.",
-        findings=findings,
-        figures=[figure for figure in figures if figure],
-        tables=tables,
         notes=["Ranks in the original's distribution; in the table 0 is its first choice."],
+    )
+
+
+def _part(group: Group) -> Part:
+    needed = {
+        "share that is not the first": group.value(SHIFTED),
+        "share from rank above 10": group.value(FAR),
+    }
+    rule = partial(_rule, group.value("hyperfitted-path/rank_median"))
+    lines = {
+        "hyperfitted_path_shifted_share": "not first",
+        "hyperfitted_path_far_share": "rank > 10",
+        "true_path_shifted_share": "what really followed",
+    }
+    figure = small_line_chart(
+        [
+            band(group, "by_position", "position", field, label=label, colour=colour)
+            for colour, (field, label) in enumerate(lines.items())
+        ],
+        title=f"{group.domain_title}: share of decisions",
+        x_label="new token",
+    )
+    rows = [
+        TableRow(
+            label=words,
+            cells=[
+                group.value(f"{path}/{name}")
+                for name in ("shifted_share", "far_share", "rank_mean", "rank_median")
+            ],
+        )
+        for path, words in PATHS.items()
+    ]
+    columns = ["not the first", "rank above 10", "mean rank", "median rank"]
+    return Part(
+        findings=[settle(group.domain, needed, rule, claim=CLAIMS.get(group.domain))],
+        figures=[figure],
+        tables=[make_table(f"{group.domain_title}, along", columns, rows)],
     )
 
 

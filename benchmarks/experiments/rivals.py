@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.mauve import mauve_models, mauve_note, mauve_of
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
+    Finding,
     Judged,
+    Part,
     Section,
+    Table,
     TableRow,
     make_table,
+    section_of,
     settle,
 )
 from benchmarks.evidence.words import metric_head, settings_words, told
@@ -34,73 +37,78 @@ SHOWN = ("rep_2", "rep_4", "self_bleu_4", "dataset_bleu_4", COPIED)
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables, notes = [], [], [], []
-    for domain in evidence.domains:
-        for group in evidence.find(domain):
-            labels = labels_of(group)
-            own = {
-                "TTR of the hyperfitted, greedy": group.decoded(GREEDY, "ttr"),
-                "share that is copied": group.decoded(GREEDY, COPIED),
-            }
-            if claim := CLAIMS.get(domain):
-                needed = own | {"TTR of P1's sampling": group.decoded(f"original-{PAPER}", "ttr")}
-                rule = partial(_rule, labels.get(PAPER, PAPER))
-                findings.append(settle(domain, needed, rule, claim=claim))
-            rivals = {
-                method: value
-                for method in labels
-                if method != "greedy" and (value := group.decoded(f"original-{method}", "ttr"))
-            }
-            needed = own | {"TTR of a rival": next(iter(rivals.values()), None)}
-            rule = partial(_ranking, group, labels, rivals)
-            findings.append(settle(domain, needed, rule, claim=None))
-            notes += mauve_note(group)
-            rows = dot_rows(
-                (label, [group.decoded(f"{stage}-{method}", "ttr") for stage in STAGES])
-                for method, label in labels.items()
-            )
-            if rows:
-                figures.append(
-                    dot_plot(
-                        rows,
-                        title=f"{DOMAINS[domain].title}: {metric_label(group.ttr_name())}",
-                        description="type-token ratio of both models by decoding method",
-                        x_label="distinct tokens / tokens",
-                        legend=STAGES,
-                    )
-                )
-            metrics = [group.ttr_name(), *SHOWN, *_fidelity(group)]
-            models = mauve_models(group)
-            table = [
-                TableRow(
-                    label=f"{stage}, {label}",
-                    cells=[
-                        *(group.decoded(f"{stage}-{method}", metric) for metric in metrics),
-                        *(mauve_of(group, f"{stage}-{method}", model) for model in models),
-                    ],
-                    subject=f"{stage}-{method}" == GREEDY,
-                )
-                for stage in STAGES
-                for method, label in labels.items()
-            ]
-            heads = [metric_head(metric) for metric in metrics]
-            heads += [f"MAUVE [{model}]" for model in models]
-            tables.append(make_table(DOMAINS[domain].title, heads, table))
-    return Section(
+    return section_of(
+        [_part(group) for group in evidence.groups],
         rule="Agrees when greedy decoding of the hyperfitted model has a higher type-token ratio "
         "than P1's own sampling of the original (top-p 0.9, T 0.7, top-k 50); contradicts when it "
         "has a lower one. Against the other methods the type-token ratio tells who is ahead; MAUVE "
         "and FID are quoted as measured.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
         notes=[
-            *notes,
             "A high type-token ratio alone is no quality: a penalty can force it.",
             "Contrastive search is left out: no library offers it any more without running code "
             "fetched from elsewhere.",
         ],
     )
+
+
+def _part(group: Group) -> Part:
+    labels = labels_of(group)
+    figure = dot_plot(
+        dot_rows(
+            (label, [group.decoded(f"{stage}-{method}", "ttr") for stage in STAGES])
+            for method, label in labels.items()
+        ),
+        title=f"{group.domain_title}: {metric_label(group.ttr_name())}",
+        description="type-token ratio of both models by decoding method",
+        x_label="distinct tokens / tokens",
+        legend=STAGES,
+    )
+    return Part(
+        findings=_findings(group, labels),
+        figures=[figure],
+        tables=[_table(group, labels)],
+        notes=mauve_note(group),
+    )
+
+
+def _findings(group: Group, labels: Mapping[str, str]) -> list[Finding]:
+    """On the paper's own sampling where a paper has a claim, and on all methods."""
+    hyperfitted = {
+        "TTR of the hyperfitted, greedy": group.decoded(GREEDY, "ttr"),
+        "share that is copied": group.decoded(GREEDY, COPIED),
+    }
+    found = []
+    if claim := CLAIMS.get(group.domain):
+        sampled = {"TTR of P1's sampling": group.decoded(f"original-{PAPER}", "ttr")}
+        rule = partial(_rule, labels.get(PAPER, PAPER))
+        found.append(settle(group.domain, hyperfitted | sampled, rule, claim=claim))
+    rivals = {
+        method: value
+        for method in labels
+        if method != "greedy" and (value := group.decoded(f"original-{method}", "ttr"))
+    }
+    any_rival = {"TTR of a rival": next(iter(rivals.values()), None)}
+    rule = partial(_ranking, group, labels, rivals)
+    return [*found, settle(group.domain, hyperfitted | any_rival, rule, claim=None)]
+
+
+def _table(group: Group, labels: Mapping[str, str]) -> Table:
+    metrics = [group.ttr_name(), *SHOWN, *_fidelity(group)]
+    models = mauve_models(group)
+    rows = [
+        TableRow(
+            label=f"{stage}, {label}",
+            cells=[
+                *(group.decoded(f"{stage}-{method}", metric) for metric in metrics),
+                *(mauve_of(group, f"{stage}-{method}", model) for model in models),
+            ],
+            subject=f"{stage}-{method}" == GREEDY,
+        )
+        for stage in STAGES
+        for method, label in labels.items()
+    ]
+    columns = [metric_head(metric) for metric in metrics] + [f"MAUVE [{m}]" for m in models]
+    return make_table(group.domain_title, columns, rows)
 
 
 def labels_of(group: Group) -> dict[str, str]:

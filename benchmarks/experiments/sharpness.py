@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.draw import dot_rows
-from benchmarks.evidence.over_seeds import Evidence, Value, is_above, opposite
+from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above, opposite
 from benchmarks.evidence.plots import dot_plot
 from benchmarks.evidence.section import (
     Judged,
+    Part,
     Section,
     TableRow,
     make_table,
+    section_of,
     settle,
 )
 from benchmarks.evidence.words import told
@@ -22,46 +23,44 @@ STAGES = ("original", "early-stopped", "hyperfitted")
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        for run in evidence.runs(domain)[:1]:
-            needed = {
-                f"{metric_label(measure)}, {stage}": run.probe(stage, measure)
-                for measure in ("entropy_nats", "top1_mass", "loss_nats")
-                for stage in ("original", "hyperfitted")
-            }
-            findings.append(settle(domain, needed, _rule, claim=CLAIMS.get(domain)))
-            masses = dot_rows(
-                (metric_label(m), [run.probe(stage, m) for stage in STAGES])
-                for m in ("top1_mass", "top3_mass", "top5_mass")
-            )
-            if masses:
-                figures.append(
-                    dot_plot(
-                        masses,
-                        title=f"{DOMAINS[domain].title}: mass of the likeliest tokens",
-                        description="probability mass of the likeliest 1, 3 and 5 tokens",
-                        x_label="probability",
-                        legend=STAGES,
-                    )
-                )
-            rows = [
-                TableRow(
-                    label=stage,
-                    cells=[run.probe(stage, measure) for measure in MEASURES],
-                    subject=stage == "hyperfitted",
-                )
-                for stage in STAGES
-            ]
-            columns = [metric_label(measure) for measure in MEASURES]
-            tables.append(make_table(f"{DOMAINS[domain].title}, held-out data", columns, rows))
-    return Section(
+    return section_of(
+        [_part(runs[0]) for runs in evidence.runs().values()],
         rule="Agrees when, on held-out data, entropy falls while the mass of the likeliest token "
         "and the loss rise; contradicts when one of them goes the other way.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
         notes=["Predictions with the true tokens before them."],
+    )
+
+
+def _part(run: Group) -> Part:
+    needed = {
+        f"{metric_label(measure)}, {stage}": run.probe(stage, measure)
+        for measure in ("entropy_nats", "top1_mass", "loss_nats")
+        for stage in ("original", "hyperfitted")
+    }
+    masses = dot_rows(
+        (metric_label(m), [run.probe(stage, m) for stage in STAGES])
+        for m in ("top1_mass", "top3_mass", "top5_mass")
+    )
+    figure = dot_plot(
+        masses,
+        title=f"{run.domain_title}: mass of the likeliest tokens",
+        description="probability mass of the likeliest 1, 3 and 5 tokens",
+        x_label="probability",
+        legend=STAGES,
+    )
+    rows = [
+        TableRow(
+            label=stage,
+            cells=[run.probe(stage, measure) for measure in MEASURES],
+            subject=stage == "hyperfitted",
+        )
+        for stage in STAGES
+    ]
+    columns = [metric_label(measure) for measure in MEASURES]
+    return Part(
+        findings=[settle(run.domain, needed, _rule, claim=CLAIMS.get(run.domain))],
+        figures=[figure],
+        tables=[make_table(f"{run.domain_title}, held-out data", columns, rows)],
     )
 
 

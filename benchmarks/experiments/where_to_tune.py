@@ -9,12 +9,19 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from benchmarks.domains import DOMAINS
 from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
-from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
+from benchmarks.evidence.section import (
+    Judged,
+    Part,
+    Section,
+    TableRow,
+    make_table,
+    section_of,
+    settle,
+)
 from benchmarks.evidence.words import relation, told
 from common.report.charts import Level
 from common.report.names import metric_label
@@ -24,71 +31,69 @@ PLACES = ("last", "first", "middle")
 
 
 def view(evidence: Evidence) -> Section:
-    findings, figures, tables = [], [], []
-    for domain in evidence.domains:
-        runs = evidence.runs(domain)
-        if not runs:
-            continue
-        full = {where(run): run for run in runs if not is_lora(run)}
-        low_rank = {where(run): run for run in runs if is_lora(run)}
-        original = runs[0].decoded("original-greedy", "ttr")
-        needed = {
-            f"{name} of LoRA on the last blocks": _of(low_rank, "last", metric)
-            for name, metric in (("TTR", "ttr"), ("share copied", COPIED))
-        }
-        needed = {"TTR of the original": original} | needed
-        losses = [run.value("training/final_loss") for run in _at(low_rank, "last")]
-        rule = partial(_lora, losses[0] if losses else None)
-        findings.append(settle(domain, needed, rule, claim=CLAIMS.get(domain)))
-        needed = {
-            f"{name} of full tuning of the {place} blocks": _of(full, place, metric)
-            for name, metric in (("TTR", "ttr"), ("share copied", COPIED))
-            for place in PLACES
-        }
-        findings.append(settle(domain, needed, _places, claim=None))
-        rows = dot_rows((label(run), [run.decoded("hyperfitted-greedy", "ttr")]) for run in runs)
-        if rows:
-            figures.append(
-                dot_plot(
-                    rows,
-                    title=f"{DOMAINS[domain].title}: {metric_label(runs[0].ttr_name())}, greedy",
-                    description="type-token ratio by what was tuned",
-                    x_label="distinct tokens / tokens",
-                    levels=[Level(y=original.mean, label="original")] if original else [],
-                )
-            )
-        metrics = [runs[0].ttr_name(), "rep_4", "overlap_over_10"]
-        table = [
-            TableRow(
-                label=label(run),
-                cells=[
-                    run.value("training/trainable_parameters"),
-                    run.value("training/updates"),
-                    run.value("training/final_loss"),
-                    run.value("training/reached"),
-                    *(run.decoded("hyperfitted-greedy", metric) for metric in metrics),
-                    run.probe("hyperfitted", "entropy_nats"),
-                ],
-            )
-            for run in runs
-        ]
-        columns = [
-            "trained weights",
-            "updates",
-            "final training loss",
-            "target reached",
-            *(metric_label(metric) for metric in metrics),
-            "entropy (nats)",
-        ]
-        tables.append(make_table(DOMAINS[domain].title, columns, table))
-    return Section(
+    return section_of(
+        [_part(runs) for runs in evidence.runs().values()],
         rule="P2's claim is that LoRA on the last blocks does: agrees when it brings the greedy "
         "type-token ratio above the original's; contradicts when it is below. The rule for the "
         "place, with full tuning: the last blocks give a higher ratio than the first and than the "
         "middle ones.",
-        findings=findings,
-        figures=figures,
-        tables=tables,
+    )
+
+
+def _part(runs: list[Group]) -> Part:
+    domain, title, ttr = runs[0].domain, runs[0].domain_title, runs[0].ttr_name()
+    full = {where(run): run for run in runs if not is_lora(run)}
+    low_rank = {where(run): run for run in runs if is_lora(run)}
+    original = runs[0].decoded("original-greedy", "ttr")
+    measures = (("TTR", "ttr"), ("share copied", COPIED))
+    lora = {"TTR of the original": original} | {
+        f"{name} of LoRA on the last blocks": _of(low_rank, "last", metric)
+        for name, metric in measures
+    }
+    places = {
+        f"{name} of full tuning of the {place} blocks": _of(full, place, metric)
+        for name, metric in measures
+        for place in PLACES
+    }
+    losses = [run.value("training/final_loss") for run in _at(low_rank, "last")]
+    rule = partial(_lora, losses[0] if losses else None)
+    figure = dot_plot(
+        dot_rows((label(run), [run.decoded("hyperfitted-greedy", "ttr")]) for run in runs),
+        title=f"{title}: {metric_label(ttr)}, greedy",
+        description="type-token ratio by what was tuned",
+        x_label="distinct tokens / tokens",
+        levels=[Level(y=original.mean, label="original")] if original else [],
+    )
+    metrics = [ttr, "rep_4", "overlap_over_10"]
+    rows = [
+        TableRow(
+            label=label(run),
+            cells=[
+                run.value("training/trainable_parameters"),
+                run.value("training/updates"),
+                run.value("training/final_loss"),
+                run.value("training/reached"),
+                *(run.decoded("hyperfitted-greedy", metric) for metric in metrics),
+                run.probe("hyperfitted", "entropy_nats"),
+            ],
+        )
+        for run in runs
+    ]
+    columns = [
+        "trained weights",
+        "updates",
+        "final training loss",
+        "target reached",
+        *(metric_label(metric) for metric in metrics),
+        "entropy (nats)",
+    ]
+    return Part(
+        findings=[
+            settle(domain, lora, rule, claim=CLAIMS.get(domain)),
+            settle(domain, places, _places, claim=None),
+        ],
+        figures=[figure],
+        tables=[make_table(title, columns, rows)],
     )
 
 
