@@ -13,7 +13,7 @@ from common.errors import UserError
 from text.chat import ChatFrame, chat_frame
 from text.config import HELDOUT, CorpusConfig, check_corpus_ranges
 from text.corpus import Document, read_documents
-from text.sequences import Tokenized, encode, make_prompts, refuse_overlap, select, tokenize
+from text.sequences import Encoder, Tokenized, make_prompts, refuse_overlap, select, tokenize
 
 LEAST_LONG_PROMPTS = 8  # fewer long documents than this make no set of their own
 
@@ -65,9 +65,10 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
     frame = None if config.chat_template == "none" else chat_frame(tokenizer)
     if frame is not None:
         _check_room(config, frame)
+    encoder = Encoder(tokenizer)  # one for the run: a document has several uses
     as_sequences = partial(
         tokenize,
-        tokenizer=tokenizer,
+        encoder=encoder,
         length=config.length,
         packing=config.packing,
         frame=frame if config.chat_template == "all" else None,
@@ -90,7 +91,7 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
         if source != HELDOUT:
             documents = read_documents(source, field=config.field)
             evaluated += documents
-        sets += _prompt_sets(name, documents, tokenizer, config, frame)
+        sets += _prompt_sets(name, documents, encoder, config, frame)
     names = [prompts.name for prompts in sets]
     for name in names:
         if names.count(name) > 1:
@@ -99,7 +100,7 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
                 got=f"{name!r} twice, once as the long set of another",
                 fix="rename it in data.prompts",
             )
-    refuse_overlap(train.documents, evaluated, tokenizer)
+    refuse_overlap(train.documents, evaluated, encoder)
     return TextData(
         train=train, heldout=heldout, prompt_sets=sets, chat=_told(config.chat_template, frame)
     )
@@ -155,19 +156,19 @@ def _split(config: CorpusConfig) -> tuple[list[Document], list[Document]]:
 def _prompt_sets(
     name: str,
     documents: Sequence[Document],
-    tokenizer: PreTrainedTokenizerBase,
+    encoder: Encoder,
     config: CorpusConfig,
     frame: ChatFrame | None,
 ) -> list[PromptSet]:
     """The pooled set and, where enough of its documents are long enough, the long one."""
-    lengths = [len(row) for row in encode(documents, tokenizer, special_tokens=frame is None)]
+    lengths = [len(row) for row in encoder.ids(documents, special_tokens=frame is None)]
     short = config.prompt_tokens + config.new_tokens
     used = [n for n, length in enumerate(lengths) if length >= short][: config.max_prompts]
     sets = [
         make_prompts(
             # All of them where none is long enough: the error tells how many there were.
             [documents[n] for n in used] or documents,
-            tokenizer,
+            encoder,
             name=name,
             prompt_tokens=config.prompt_tokens,
             new_tokens=config.new_tokens,
@@ -181,7 +182,7 @@ def _prompt_sets(
             sets.append(
                 make_prompts(
                     long,
-                    tokenizer,
+                    encoder,
                     name=f"{name}-{total}",
                     prompt_tokens=config.prompt_tokens,
                     new_tokens=config.long_new_tokens,

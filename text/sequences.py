@@ -47,23 +47,43 @@ class Tokenized:
     total: int
 
 
-def encode(
-    documents: Sequence[Document],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    special_tokens: bool = True,
-) -> list[list[int]]:
-    """All token ids of every document, with the tokenizer's own special tokens or without."""
-    texts = [document.text for document in documents]
-    if not texts:
-        return []
-    # verbose=False: sequences past the model's length are cut by the caller, no need to warn.
-    return tokenizer(texts, verbose=False, add_special_tokens=special_tokens)["input_ids"]
+class Encoder:
+    """Gives the token ids of documents, and encodes each of them once.
+
+    A document of a run becomes a sequence, a prompt and a part of the check against the training
+    texts. All of these read the same ids, so they are kept for as long as the encoder lives.
+
+    Args:
+        tokenizer: gives the ids.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        # By what the ids follow from and nothing else: the text, and whether with special tokens.
+        self._known: dict[tuple[str, bool], list[int]] = {}
+
+    def ids(self, documents: Sequence[Document], *, special_tokens: bool = True) -> list[list[int]]:
+        """All token ids of every document; the lists are shared, so they must not be changed.
+
+        Args:
+            documents: any, also some that were encoded before.
+            special_tokens: whether with the tokenizer's own special tokens.
+        """
+        keys = [(document.text, special_tokens) for document in documents]
+        new = [key for key in dict.fromkeys(keys) if key not in self._known]
+        if new:
+            # verbose=False: sequences past the model's length are cut by the caller, no need to
+            # warn.
+            encoded = self.tokenizer(
+                [text for text, _ in new], verbose=False, add_special_tokens=special_tokens
+            )
+            self._known |= zip(new, encoded["input_ids"], strict=True)
+        return [self._known[key] for key in keys]
 
 
 def tokenize(
     documents: Sequence[Document],
-    tokenizer: PreTrainedTokenizerBase,
+    encoder: Encoder,
     *,
     length: int = 256,
     packing: bool = False,
@@ -85,20 +105,19 @@ def tokenize(
     Raises:
         UserError: fewer than `at_least` sequences, or packing without an end-of-sequence token.
     """
-    rows = encode(documents, tokenizer, special_tokens=frame is None)
+    rows = encoder.ids(documents, special_tokens=frame is None)
     if frame is not None:
         rows = [frame.around(row, asked=asked) for row in rows]
     long = [n for n, row in enumerate(rows) if len(row) >= length]
     if packing:
-        if tokenizer.eos_token_id is None:
+        end = encoder.tokenizer.eos_token_id
+        if end is None:
             raise UserError(
                 expected="a tokenizer with an end-of-sequence token, to pack documents",
                 got="one without",
                 fix="turn packing off",
             )
-        stream = np.fromiter(
-            chain.from_iterable((*row, tokenizer.eos_token_id) for row in rows), np.int64
-        )
+        stream = np.fromiter(chain.from_iterable((*row, end) for row in rows), np.int64)
         count = len(stream) // length
         ids_NT = torch.from_numpy(stream[: count * length].reshape(count, length))
     else:
@@ -137,7 +156,7 @@ def select(items: Sequence[T], n: int, *, seed: int) -> list[T]:
 
 def make_prompts(
     documents: Sequence[Document],
-    tokenizer: PreTrainedTokenizerBase,
+    encoder: Encoder,
     *,
     name: str,
     prompt_tokens: int = 32,
@@ -157,7 +176,7 @@ def make_prompts(
         UserError: no document is long enough.
     """
     total = prompt_tokens + new_tokens
-    encoded = encode(documents, tokenizer, special_tokens=frame is None)
+    encoded = encoder.ids(documents, special_tokens=frame is None)
     rows = [row[:total] for row in encoded if len(row) >= total]
     if not rows:
         raise UserError(
@@ -180,7 +199,7 @@ def make_prompts(
 def refuse_overlap(
     train: Sequence[Document],
     heldout: Sequence[Document],
-    tokenizer: PreTrainedTokenizerBase,
+    encoder: Encoder,
     *,
     run: int = 32,
 ) -> None:
@@ -193,8 +212,8 @@ def refuse_overlap(
         UserError: names the first pair found and how many held-out documents are concerned.
     """
     by_text = {document.text: document for document in reversed(train)}
-    train_rows = [np.asarray(row, dtype=np.int64) for row in encode(train, tokenizer)]
-    heldout_rows = [np.asarray(row, dtype=np.int64) for row in encode(heldout, tokenizer)]
+    train_rows = [np.asarray(row, dtype=np.int64) for row in encoder.ids(train)]
+    heldout_rows = [np.asarray(row, dtype=np.int64) for row in encoder.ids(heldout)]
     longest = TrainingIndex(train_rows).longest_each(heldout_rows)
     shared = [n for n, held in enumerate(heldout) if longest[n] >= run or held.text in by_text]
     if not shared:

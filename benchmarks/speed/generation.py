@@ -29,7 +29,7 @@ from common.decode.methods import greedy_config
 from common.errors import run_cli
 from text.corpus import read_documents
 from text.model import check_fits, load_model, load_tokenizer
-from text.sequences import make_prompts
+from text.sequences import Encoder, make_prompts
 
 PEER_BATCH = 8
 
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     documents = read_documents(args.corpus)
     found = make_prompts(
         documents,
-        load_tokenizer(args.model),
+        Encoder(load_tokenizer(args.model)),
         name="speed",
         prompt_tokens=args.prompt_tokens,
         new_tokens=args.new_tokens,

@@ -37,7 +37,7 @@ from common.record.provenance import provenance, shorten_paths
 from common.tools.device import computes_in_bf16, pick_device
 from text.corpus import read_documents
 from text.model import check_fits, load_tokenizer, meta_model
-from text.sequences import tokenize
+from text.sequences import Encoder, tokenize
 
 # name -> (numerator, denominator, bar); speeds, so above the bar is good.
 RATIOS = {
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
         model=args.model,
         sequences_NT=tokenize(
             read_documents(args.corpus),
-            load_tokenizer(args.model),
+            Encoder(load_tokenizer(args.model)),
             length=args.length,
             at_least=args.batch,
         ).ids_NT,

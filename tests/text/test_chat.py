@@ -7,7 +7,7 @@ from word_ids import document, numbers, tokenizer
 
 from common.errors import UserError
 from text.chat import ChatFrame, chat_frame
-from text.sequences import make_prompts, tokenize
+from text.sequences import Encoder, make_prompts, tokenize
 
 # Words 100 and 101 open and close a turn, 102 stands for the user and 103 for the assistant.
 TEMPLATE = (
@@ -58,7 +58,7 @@ def test_a_prompt_is_a_turn_and_its_reference_what_followed() -> None:
     documents = [document(str(n), ids) for n, ids in enumerate(texts)]
     prompts = make_prompts(
         documents,
-        with_template(),  # pyright: ignore
+        Encoder(with_template()),  # pyright: ignore
         name="x",
         prompt_tokens=4,
         new_tokens=6,
@@ -73,9 +73,9 @@ def test_a_training_text_is_a_turn_and_its_answer() -> None:
     texts = [numbers(20, 0), numbers(13, 1)]
     documents = [document(str(n), ids) for n, ids in enumerate(texts)]
     options = {"length": 20, "frame": FRAME, "asked": 4}
-    result = tokenize(documents, with_template(), **options)  # pyright: ignore
+    result = tokenize(documents, Encoder(with_template()), **options)  # pyright: ignore
     assert result.ids_NT.tolist() == [[*FRAME.before, *texts[0][:4], *FRAME.after, *texts[0][4:14]]]
     assert result.too_short == 1
-    packed = tokenize(documents, with_template(), packing=True, **options)  # pyright: ignore
+    packed = tokenize(documents, Encoder(with_template()), packing=True, **options)  # pyright: ignore
     stream = [id for text in texts for id in (*FRAME.around(text, asked=4), 0)]
     assert packed.ids_NT.flatten().tolist() == stream[:40]

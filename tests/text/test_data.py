@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,54 @@ def test_the_chat_template_wraps_what_it_is_told_to(
 def test_a_tokenizer_without_a_template_is_told(tiny_tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(UserError, match="a tokenizer with a chat template; got one without"):
         load_data(config(train=["embedded:tales"], chat_template="all"), tiny_tokenizer, seed=0)
+
+
+class Counting:
+    """A tokenizer that counts how often it encodes each text, without special tokens or with."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self.encoded: Counter[tuple[str, bool]] = Counter()
+
+    def __call__(self, text: str | list[str], **options: Any) -> Any:
+        texts = [text] if isinstance(text, str) else text
+        self.encoded.update((one, options.get("add_special_tokens", True)) for one in texts)
+        return self._tokenizer(text, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+
+@pytest.mark.parametrize("used", ["none", "prompts", "all"])
+def test_a_document_is_encoded_once(
+    used: str, tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.chat_template = "User: {{ messages[0]['content'] }} Answer:"
+    train, held, news = noise(9, 80, seed=1), noise(4, 80, seed=2), noise(12, 200, seed=3)
+    options = config(
+        train=[write(tmp_path / "train.jsonl", train)],
+        heldout=[write(tmp_path / "held.jsonl", held)],
+        prompts={"fiction": "heldout", "news": write(tmp_path / "news.jsonl", news)},
+        long_new_tokens=40,
+        chat_template=used,
+    )
+    counting = Counting(tokenizer)
+    data = load_data(options, counting, seed=0)  # pyright: ignore
+    assert [s.name for s in data.prompt_sets] == ["fiction", "news", "news-44"]
+    assert set(counting.encoded.values()) == {1}
+    # Without a template, never in the second form.
+    forms = [{special for t, special in counting.encoded if t == text} for text in held]
+    assert all(form == ({True} if used == "none" else {True, False}) for form in forms)
+    if used == "none":
+        assert {text for text, _ in counting.encoded} == {*train, *held, *news}
+        # What is carried is what each use would encode for itself.
+        for prompts, texts, new in zip(
+            data.prompt_sets, (held, news, news), (6, 6, 40), strict=True
+        ):
+            rows = [tiny_tokenizer(text)["input_ids"] for text in texts]
+            assert prompts.ids_PC.tolist() == [row[:4] for row in rows]
+            assert [r.tolist() for r in prompts.references] == [row[4 : 4 + new] for row in rows]
+        assert data.heldout.ids_NT.tolist() == [
+            tiny_tokenizer(text)["input_ids"][:20] for text in held
+        ]
