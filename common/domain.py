@@ -9,9 +9,9 @@ Shapes: N sequences, T tokens each, P prompts, C tokens of context, V vocabulary
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -58,6 +58,20 @@ class Generations:
     condition: str
     prompts: PromptSet
     continuations: list[np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What only a modality can find out about generations.
+
+    Attributes:
+        metrics: its scores; may be empty.
+        shown: what a person may look at, e.g. the images that the ids stand for. The core does not
+            look into it: it hands it on to `Domain.present`, so that nothing is decoded twice.
+    """
+
+    metrics: Metrics = field(default_factory=dict)
+    shown: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +123,9 @@ class Domain(Protocol):
         """What always applies to the scores when generating; may be empty."""
         ...
 
-    def judge(self, generated: Generations) -> Metrics:
-        """Scores that only this modality can compute; may be empty."""
+    def judge(self, generated: Generations) -> Judgement:
+        """What only this modality can find out; follows from `generated` alone, not from what was
+        judged before."""
         ...
 
     def pieces(self, ids: np.ndarray) -> list[str]:
@@ -119,14 +134,14 @@ class Domain(Protocol):
 
     def present(
         self,
-        generated: dict[str, list[Generations]],
+        shown: Mapping[str, Sequence[Any]],
         by_position: Mapping[str, Mapping[str, Sequence[float]]],
         folder: Path,
     ) -> Presentation:
         """What to add to the report; may leave pictures in the run's folder.
 
         Args:
-            generated: condition -> prompt sets.
+            shown: condition -> what `judge` showed of each prompt set.
             by_position: "original" and so on -> measure -> its mean at each token of the
                 continuation.
             folder: of the run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any
 
@@ -17,6 +18,7 @@ from common.domain import (
     Condition,
     Domain,
     Generations,
+    Judgement,
     Metrics,
     PromptSet,
     Stage,
@@ -142,19 +144,32 @@ class Evaluator:
             new_tokens=every.new_tokens,
         )
 
-    def metrics(self, generated: dict[str, list[Generations]]) -> dict[str, dict[str, Metrics]]:
-        """Condition -> prompt set or "all" -> metric -> interval."""
-        scores: dict[str, dict[str, Metrics]] = {}
-        for condition, sets in generated.items():
-            scores[condition] = {one.prompts.name: self._score(one) for one in sets}
-            # A single pooled set is the pool.
-            alone = scores[condition][sets[0].prompts.name] if len(sets) == 1 else None
-            scores[condition] = {"all": alone or self._score(pool(sets))} | scores[condition]
-        return scores
+    def judge(
+        self, generated: dict[str, list[Generations]]
+    ) -> tuple[dict[str, dict[str, Metrics]], dict[str, list[Any]]]:
+        """Score every condition.
 
-    def _score(self, one: Generations) -> Metrics:
+        Returns:
+            Condition -> prompt set or "all" -> metric -> interval.
+            Condition -> what the domain shows of each prompt set, in their order.
+        """
+        scores: dict[str, dict[str, Metrics]] = {}
+        shown: dict[str, list[Any]] = {}
+        for condition, sets in generated.items():
+            judged = [self._judge(one) for one in sets]
+            # A single pooled set is the pool.
+            every = judged[0] if len(sets) == 1 else self._judge(pool(sets))
+            scores[condition] = {"all": every.metrics}
+            for one, judgement in zip(sets, judged, strict=True):
+                scores[condition][one.prompts.name] = judgement.metrics
+            shown[condition] = [judgement.shown for judgement in judged]
+        return scores, shown
+
+    def _judge(self, one: Generations) -> Judgement:
+        """The metrics of the core and then those of the domain."""
         measured = token_metrics(self.domain, one.continuations, self.training, seed=self.seed)
-        return measured | self.domain.judge(one)
+        judgement = self.domain.judge(one)
+        return replace(judgement, metrics=measured | judgement.metrics)
 
     def samples(self, generated: dict[str, list[Generations]]) -> Iterator[dict[str, Any]]:
         """One record per prompt and condition, for `samples.jsonl`."""

@@ -190,11 +190,12 @@ def run_experiment(
     }
     generated = evaluator.by_condition(continued)
     training["total_seconds"] = round(time.perf_counter() - started, 1)
+    scores, judged = evaluator.judge(generated)
     metrics = make_metrics(
         domain=domain.name,
         training={**training, "learning_rate": schedule.learning_rate},
         probe={stage: one["probe"] for stage, one in measured.items()},
-        conditions=evaluator.metrics(generated),
+        conditions=scores,
         by_position={stage: one["by_position"] for stage, one in measured.items()},
         methods=methods_json(
             [*evaluator.conditions, *(sampled_conditions(evaluator.conditions) if samples else [])]
@@ -212,7 +213,7 @@ def run_experiment(
         domain.save(model.to(saved_in), added, card)
     folder.write_metrics(metrics)
     with folder.manifest.adding() as added:
-        shown = domain.present(generated, metrics["by_position"], added)
+        shown = domain.present(judged, metrics["by_position"], added)
     report = build_report(folder.path, shown)
     progress.note(f"report: {report}")
     if not config.train.keep_checkpoints and not may_go_on(metrics["training"], config):

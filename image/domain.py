@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel
 
 from common.conditions import methods_json
-from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from common.domain import Condition, Generations, Judgement, PromptSet, Split
 from common.report.presentation import Presentation
 from image.config import DOMAIN
 from image.data import ImageData, completed_codes
@@ -21,7 +23,7 @@ from image.report.presentation import ROWS_SHOWN, present
 from image.tokenizer.load import ImageTokenizer
 
 # Through the tokenizer, which no completion can beat, and as it was.
-REFERENCES = (RECONSTRUCTION := "reconstruction", REAL := "real")
+REFERENCES = ("reconstruction", REAL := "real")
 
 
 class ImageDomain:
@@ -62,7 +64,6 @@ class ImageDomain:
             "copy_rate",
         )
         self.first_target = data.first_target
-        self._images: dict[str, Tensor] = {}
 
     def sequences(self, split: Split) -> Tensor:
         """(N, T) int64 ids, the first token included."""
@@ -80,11 +81,14 @@ class ImageDomain:
         """Only codes may follow, no start or class token."""
         return [OnlyCodes(self._vocabulary.codes)]
 
-    def judge(self, generated: Generations) -> Metrics:
-        """Repeats among codes, fidelity and copies of the completed images."""
-        return self._judge.score(
-            self._completed(generated), self._decoded(generated), _codes(generated)
-        )
+    def judge(self, generated: Generations) -> Judgement:
+        """Repeats among codes, fidelity and copies of the completed images, which are shown."""
+        codes_PL = _codes(generated)
+        decoded_PCHW = self._decoded(codes_PL)
+        real = generated.condition == REAL
+        images_PCHW = self._data.prompts_PCHW if real else decoded_PCHW
+        metrics = self._judge.score(images_PCHW, decoded_PCHW, codes_PL)
+        return Judgement(metrics=metrics, shown=images_PCHW)
 
     def pieces(self, ids: np.ndarray) -> list[str]:
         """Codes as numbers."""
@@ -92,13 +96,13 @@ class ImageDomain:
 
     def present(
         self,
-        generated: dict[str, list[Generations]],
+        shown: Mapping[str, Sequence[Any]],
         by_position: Mapping[str, Mapping[str, Sequence[float]]],
         folder: Path,
     ) -> Presentation:
         """Tables of pictures and heat maps; contact sheets in the folder `pictures`."""
-        images = {name: self._completed(sets[0]) for name, sets in generated.items()}
-        subject = self._decoded(generated["hyperfitted-greedy"][0])[:ROWS_SHOWN]
+        images: dict[str, Tensor] = {name: sets[0] for name, sets in shown.items()}
+        subject = images["hyperfitted-greedy"][:ROWS_SHOWN]
         return present(
             images,
             by_position,
@@ -114,17 +118,21 @@ class ImageDomain:
         """Write what `from_pretrained` loads, with the image tokenizer in a folder of its own."""
         save_transformer(model, folder, tokenizer=self.tokenizer, card=card)
 
-    def _completed(self, generated: Generations) -> Tensor:
-        """(P, C, H, W) uint8 images of a condition."""
-        real = generated.condition == REAL
-        return self._data.prompts_PCHW if real else self._decoded(generated)
+    def _decoded(self, codes_PL: Tensor) -> Tensor:
+        """(P, C, H, W) uint8 images from (P, L) codes."""
+        if torch.equal(codes_PL, self._true_codes_PL):
+            return self._reconstructed_PCHW
+        return self.tokenizer.decode(codes_PL)
 
-    def _decoded(self, generated: Generations) -> Tensor:
-        """(P, C, H, W) uint8 images from the codes of a condition, decoded once."""
-        name = RECONSTRUCTION if generated.condition == REAL else generated.condition
-        if name not in self._images:
-            self._images[name] = self.tokenizer.decode(_codes(generated))
-        return self._images[name]
+    @property
+    def _true_codes_PL(self) -> Tensor:
+        """(P, L) codes of the held-out images that are completed."""
+        return self._data.prompts_PT[:, 1:].cpu()
+
+    @cached_property
+    def _reconstructed_PCHW(self) -> Tensor:
+        """(P, C, H, W) uint8 images from the true codes. Both references are judged by them."""
+        return self.tokenizer.decode(self._true_codes_PL)
 
 
 def _codes(generated: Generations) -> Tensor:

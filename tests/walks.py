@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor, PreTrai
 import common.record.run_folder
 from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.decode.methods import greedy_config, sampling_config
-from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from common.domain import Condition, Generations, Judgement, PromptSet, Split
 from common.experiment import run_experiment
 from common.measure.intervals import bootstrap_mean
 from common.model.origin import ModelOrigin
@@ -95,14 +95,14 @@ class Walks:
     def processors(self) -> list[LogitsProcessor]:
         return []
 
-    def present(self, generated: object, by_position: object, folder: object) -> Presentation:
+    def present(self, shown: object, by_position: object, folder: object) -> Presentation:
         return Presentation()
 
-    def judge(self, generated: Generations) -> Metrics:
+    def judge(self, generated: Generations) -> Judgement:
         legal = [
             np.isin(np.diff(t) % VOCABULARY, (1, 2, 3)).mean() for t in generated.continuations
         ]
-        return {"legal_steps": bootstrap_mean(np.asarray(legal))}
+        return Judgement(metrics={"legal_steps": bootstrap_mean(np.asarray(legal))})
 
     def pieces(self, ids: np.ndarray) -> list[str]:
         return [f"{number} " for number in ids]

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from common.domain import Condition, Generations, Metrics, PromptSet, Split
+from common.domain import Condition, Generations, Judgement, PromptSet, Split
 from common.report.presentation import Presentation
 from text.config import DOMAIN
 from text.data import TextData
@@ -61,15 +61,15 @@ class TextDomain:
         """None: every token of the vocabulary may follow."""
         return []
 
-    def judge(self, generated: Generations) -> Metrics:
+    def judge(self, generated: Generations) -> Judgement:
         """Nothing beyond the token-level measures of the core."""
-        return {}
+        return Judgement()
 
     def pieces(self, ids: np.ndarray) -> list[str]:
         """One piece of text per token."""
         return pieces(self.tokenizer, ids.tolist())
 
-    def present(self, generated: object, by_position: object, folder: object) -> Presentation:
+    def present(self, shown: object, by_position: object, folder: object) -> Presentation:
         """The usual report, its samples are texts; it says whether in a chat template."""
         return Presentation(remarks=[self._data.chat])
 

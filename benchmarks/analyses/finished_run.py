@@ -191,7 +191,7 @@ class FinishedRun:
         """Diversity and copying of P continuations, as the run scores them.
 
         Args:
-            name: of the condition; a domain may remember what it has seen under a name.
+            name: of the condition.
             continuations: of the pooled prompts.
             judge: whether to ask the domain for its own scores too.
         """
@@ -200,7 +200,7 @@ class FinishedRun:
             given = Generations(
                 condition=name, prompts=self.prompts, continuations=list(continuations)
             )
-            metrics |= self.domain.judge(given)
+            metrics |= self.domain.judge(given).metrics
         return metrics
 
     def measured(self, condition: str) -> Metrics:
