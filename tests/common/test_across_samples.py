@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bleu_reference import sacrebleu_scores
-from walks import CONFIG, Walks, run, validate
+from walk_runs import CONFIG, run, validate
 
 from common.across_samples import measure_across, sampled_conditions
 from common.conditions import standard_conditions
@@ -22,6 +22,7 @@ from common.evaluate import Evaluator
 from common.measure.diversity import across_metrics
 from common.report.names import metric_definition, metric_label
 from common.report.page import build_report
+from examples.walks import Walks
 
 T1 = sampling_config(top_p=0.9, temperature=1.0, top_k=0)
 
@@ -104,7 +105,7 @@ def test_samples_do_not_depend_on_the_batch_size_but_on_the_seed() -> None:
 def test_a_run_that_asks_for_samples_reports_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("walks.Walks", Sampled)
+    monkeypatch.setattr("walk_runs.Walks", Sampled)
     short = replace(CONFIG.schedule, max_epochs=1)
     asked = replace(CONFIG.measure, samples_per_prompt=2, sample_prompts=4)
     metrics = run(tmp_path / "a", replace(CONFIG, schedule=short, measure=asked))

@@ -1,0 +1,1 @@
+"""Examples that run: a modality of one file."""
