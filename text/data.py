@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from common.domain import PromptSet
 from common.errors import UserError
 from text.chat import ChatFrame, chat_frame
-from text.config import HELDOUT, CorpusConfig, check_corpus_ranges
+from text.config import HELDOUT, CorpusConfig, check_corpus
 from text.corpus import Document, read_documents
 from text.sequences import Tokenized, encode, make_prompts, refuse_overlap, select, tokenize
 
@@ -61,7 +61,7 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
         UserError: an option out of range, a source that cannot be read, too few long documents,
             a training text that is evaluated on as well, or no chat template where one is used.
     """
-    check_corpus_ranges(config)
+    check_corpus(config)
     frame = None if config.chat_template == "none" else chat_frame(tokenizer)
     if frame is not None:
         _check_room(config, frame)
