@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from common.hyperfit.options import Auto, ScheduleOptions
 from common.tools.choices import Precision, SaveDtype, Switch, Tracker
 from common.tools.options import require
-from common.tools.values import SEED_RANGE, seed_fits
+from common.tools.ranges import (
+    Count,
+    Decay,
+    NotNegative,
+    Positive,
+    Range,
+    Seed,
+    at_least,
+    between,
+)
+from common.tools.values import check_values
+
+MOST_EPOCHS = 10**9
+"""Counted in updates, more are no longer whole numbers."""
+MOST_SAMPLES = 1000
+"""Each is compared with all others of its prompt."""
+MOST_RANK = 2**13
+"""A LoRA of a higher rank is larger than the matrices it stands for."""
+Epochs = Annotated[float, Range(low=0, high=MOST_EPOCHS, above=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(ScheduleOptions):
     """When the rate falls and when the run ends (losses in nats per token)."""
 
-    learning_rate: float | Auto = "auto"
+    learning_rate: Positive | Auto = "auto"
     """Rate of the descent. auto: a range test of a few dozen updates finds it before training. The
     paper uses 1e-6 for billions of parameters."""
-    max_epochs: float = 200.0
+    max_epochs: Epochs = 200.0
     """Budget in passes over the training set. A pretrained model needs about ten, an untrained one
     more than a hundred."""
-    fixed_epochs: float | None = None
+    fixed_epochs: Epochs | None = None
     """Length of the fixed mode in passes over the training set (the paper: 20), instead of
     fixed_updates."""
 
@@ -31,14 +49,14 @@ class ScheduleConfig(ScheduleOptions):
 class TrainConfig:
     """How the model is trained."""
 
-    batch_size: int = 4
+    batch_size: Count = 4
     """Sequences per update (the paper: 8)."""
-    micro_batch_size: int | None = None
+    micro_batch_size: Count | None = None
     """Sequences per forward pass; null is the whole batch. Changes memory, not the result."""
     tune: str = "last:50%"
     """Which blocks: all (the paper), last:K, first:K or middle:K, or a share of them such as
     last:50%; head is the output layer alone, with the final norm. Fewer, later ones copy less."""
-    lora_rank: int = 0
+    lora_rank: Annotated[int, between(0, MOST_RANK)] = 0
     """0 tunes the weights themselves, else LoRA of this rank (needs the lora extra)."""
     freeze_embeddings: bool = False
     """Leave the embeddings and the output layer as they are."""
@@ -46,19 +64,20 @@ class TrainConfig:
     """fp32, or bf16 autocast over fp32 weights; auto is bf16 where the device computes in it."""
     compile: Switch = "auto"
     """torch.compile of the decoder; auto compiles where a compiler exists and the run is long."""
-    adam_beta1: float = 0.9
+    adam_beta1: Decay = 0.9
     """Decay of AdamW's average of gradients."""
-    adam_beta2: float = 0.999
+    adam_beta2: Decay = 0.999
     """Decay of AdamW's average of squared gradients."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Of AdamW; the paper uses none."""
-    max_gradient_norm: float = 1.0
+    max_gradient_norm: NotNegative = 1.0
     """Gradient clipping; 0 is off."""
-    log_every: int = 8
-    """Updates between two lines of history (and two meetings with the device)."""
-    checkpoint_every: int | None = None
+    log_every: Count = 8
+    """Updates between two lines of history. Only there does training synchronise with the
+    device."""
+    checkpoint_every: Count | None = None
     """Updates between checkpoints; null spaces them so that they take about 1.5 % of training."""
-    validate_every_epochs: float | None = None
+    validate_every_epochs: Epochs | None = None
     """Epochs between validations: held-out loss, entropy and diversity. Null spaces them, close at
     first and then wider, so that they take about 6 % of training."""
     keep_checkpoints: bool = False
@@ -68,7 +87,7 @@ class TrainConfig:
     source checkpoint has."""
     probe: bool = True
     """Whether the entropy probe runs along with training, on the batch of every logged update."""
-    order_seed: int | None = None
+    order_seed: Seed | None = None
     """Seed of the data order alone, to change it for the same sequences; null is seed."""
 
 
@@ -76,13 +95,13 @@ class TrainConfig:
 class MeasureConfig:
     """How the models are measured."""
 
-    batch_size: int = 16
+    batch_size: Count = 16
     """Sequences per forward pass of the probe."""
-    max_batch: int | None = None
+    max_batch: Count | None = None
     """Prompts per batch of generation; null is as many as memory allows."""
-    validation_sequences: int = 32
+    validation_sequences: Count = 32
     """Held-out sequences whose loss and entropy are measured at each validation, at most."""
-    curve_prompts: int = 12
+    curve_prompts: Annotated[int, at_least(0)] = 12
     """Held-out prompts whose greedy continuation is scored at each validation; 0 is off."""
     top_p: float = 0.9
     """Nucleus mass of the sampling baseline, and of text sampled at temperature 1; 1 is off."""
@@ -92,10 +111,10 @@ class MeasureConfig:
     """Of the sampling baseline; 0 is off."""
     repetition_penalty: float = 1.2
     """Of the repetition-penalty baseline."""
-    samples_per_prompt: int = 0
+    samples_per_prompt: Annotated[int, between(0, MOST_SAMPLES)] = 0
     """Sampled continuations of each of sample_prompts prompts, by the original and the hyperfitted
     model with each sampling setting, for the diversity across samples; 0 is off."""
-    sample_prompts: int = 32
+    sample_prompts: Count = 32
     """Prompts of that measure, taken evenly from all, at most."""
     blocker_match: int = 5
     """Tokens that must match the training set before the citation blocker acts."""
@@ -115,7 +134,7 @@ class RunConfig:
     """Name of the run; the default output folder is runs/DOMAIN/NAME."""
     out: str | None = None
     """Output folder; null is runs/DOMAIN/NAME."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the selection, the data order and the sampling."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
@@ -137,12 +156,6 @@ class RunConfig:
     """Measurement."""
 
 
-MOST_EPOCHS = 1e9
-"""Counted in updates, more are no longer whole numbers."""
-MOST_SAMPLES = 1000
-"""Each is compared with all others of its prompt."""
-MOST_RANK = 2**13
-"""A LoRA of a higher rank is larger than the matrices it stands for."""
 RESUME_MAY_DIFFER = (
     "out",
     "overwrite",
@@ -157,80 +170,47 @@ RESUME_MAY_DIFFER = (
 
 
 def check_before_reading(config: RunConfig) -> None:
-    """Check the options that would lead astray, or fail, before the data are read.
+    """Check the options for which no data need to be read.
 
     Raises:
-        UserError: a name that is no folder's, or a seed out of range.
+        UserError: one out of range, or a name that is no folder's.
     """
-    name, order_seed = config.name, config.train.order_seed
+    check_values(config)
+    name = config.name
     is_name = bool(name) and name not in (".", "..") and "/" not in name
+    samples = config.measure.samples_per_prompt
+    expected = f"0, or from 2 to {MOST_SAMPLES}"
     require(
         [
             ("name", name, is_name, "the name of one folder, without a slash"),
-            ("seed", config.seed, seed_fits(config.seed), SEED_RANGE),
-            ("train.order_seed", order_seed, seed_fits(order_seed), f"{SEED_RANGE}, or null"),
+            ("measure.samples_per_prompt", samples, samples != 1, expected),
         ]
     )
 
 
 def check_ranges(config: RunConfig, *, sequences: int) -> None:
-    """Check the numbers that no constructor checks.
+    """Check all options of a run, with the rules between them.
 
     Args:
+        config: the options.
         sequences: how many there are to train on.
 
     Raises:
-        UserError: a number out of range, named with its dotted option.
+        UserError: names the option.
     """
     check_before_reading(config)
-    train, measure = config.train, config.measure
-    rank, samples = train.lora_rank, measure.samples_per_prompt
-    samples_fit = samples == 0 or 2 <= samples <= MOST_SAMPLES
-    micro_batch, max_batch = train.micro_batch_size, measure.max_batch
-    least_one: dict[str, float | None] = {
-        "train.micro_batch_size": micro_batch,
-        "train.log_every": train.log_every,
-        "train.checkpoint_every": train.checkpoint_every,
-        "measure.batch_size": measure.batch_size,
-        "measure.max_batch": max_batch,
-        "measure.validation_sequences": measure.validation_sequences,
-        "measure.sample_prompts": measure.sample_prompts,
-    }
-    checks: list[tuple[str, object, bool, str]] = [
-        (name, v, v is None or v >= 1, "at least 1") for name, v in least_one.items()
-    ]
+    batch, schedule = config.train.batch_size, config.schedule
     of = f"from 1 to the {sequences} training sequences"
-    checks += [
-        ("train.batch_size", train.batch_size, 1 <= train.batch_size <= sequences, of),
-        ("train.lora_rank", rank, rank <= MOST_RANK, f"at most {MOST_RANK:,}"),
-        ("measure.samples_per_prompt", samples, samples_fit, f"0, or from 2 to {MOST_SAMPLES}"),
-        ("measure.curve_prompts", measure.curve_prompts, measure.curve_prompts >= 0, "at least 0"),
+    checks: list[tuple[str, object, bool, str]] = [
+        ("train.batch_size", batch, batch <= sequences, of)
     ]
-    schedule = config.schedule
     epochs, given = schedule.fixed_epochs, (schedule.fixed_updates, schedule.fixed_epochs)
     if schedule.mode == "fixed":
-        one = given.count(None) == 1
         either = "schedule.fixed_updates or schedule.fixed_epochs"
+        one = given.count(None) == 1
         checks.append((either, given, one, "given in fixed mode, one of the two"))
     else:
         checks.append(("schedule.fixed_epochs", epochs, epochs is None, "unset in target mode"))
-    for name, value in {
-        "schedule.fixed_epochs": epochs,
-        "schedule.max_epochs": schedule.max_epochs,
-        "train.validate_every_epochs": train.validate_every_epochs,
-    }.items():
-        fits = value is None or 0 < value <= MOST_EPOCHS
-        checks.append((name, value, fits, f"a positive number of at most {MOST_EPOCHS:g}"))
-    for name, value in {
-        "train.weight_decay": train.weight_decay,
-        "train.max_gradient_norm": train.max_gradient_norm,
-    }.items():
-        checks.append((name, value, 0 <= value < math.inf, "at least 0"))
-    for name, value in {
-        "train.adam_beta1": train.adam_beta1,
-        "train.adam_beta2": train.adam_beta2,
-    }.items():
-        checks.append((name, value, 0 <= value < 1, "in [0, 1)"))
     require(checks, option="")
 
 

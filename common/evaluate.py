@@ -25,6 +25,7 @@ from common.domain import (
     pool,
     pool_prompts,
 )
+from common.hyperfit.validation import CurvePoint
 from common.measure.diversity import (
     LONG_OVERLAP_TOKENS,
     TrainingStatistics,
@@ -111,7 +112,7 @@ class Evaluator:
         decoder = self.decoder(model) if chosen else model
         return {condition.name: self._continue(decoder, condition) for condition in chosen}
 
-    def curve_point(self, model: Any, prompts: PromptSet) -> dict[str, float]:
+    def curve_point(self, model: Any, prompts: PromptSet) -> CurvePoint:
         """TTR, rep-4 and copying of greedy continuations, for the curve over training."""
         with self.autocast():
             texts = generate(
@@ -123,15 +124,14 @@ class Evaluator:
                 max_batch=self.max_batch,
                 notify=self.notify,
             )
-        return {
-            self.domain.ttr_name: float(
-                np.mean([type_token_ratio(t, self.domain.ttr_window) for t in texts])
-            ),
+        ttr = float(np.mean([type_token_ratio(t, self.domain.ttr_window) for t in texts]))
+        copied = self.training.overlap.longest_each(texts) > LONG_OVERLAP_TOKENS
+        figures = {
+            self.domain.ttr_name: ttr,
             "rep_4": float(np.mean([repetition(t, 4) for t in texts])),
-            f"overlap_over_{LONG_OVERLAP_TOKENS}": float(
-                np.mean(self.training.overlap.longest_each(texts) > LONG_OVERLAP_TOKENS)
-            ),
+            f"overlap_over_{LONG_OVERLAP_TOKENS}": float(np.mean(copied)),
         }
+        return CurvePoint(figures=figures, diversity=ttr)
 
     def curve_prompts(self, count: int) -> PromptSet:
         """`count` prompts spread evenly over the pooled ones."""

@@ -27,10 +27,15 @@ from common.domain import Domain, Stage
 from common.errors import UserError
 from common.evaluate import Evaluator
 from common.hyperfit.checkpoint import Checkpoints
-from common.hyperfit.loop import TrainingLoop, TrainResult, loss_and_accuracy
+from common.hyperfit.loop import TrainingLoop
 from common.hyperfit.loss_to_zero import LossToZero
+from common.hyperfit.result import TrainResult
+from common.hyperfit.session import Session
+from common.hyperfit.spacing import Cadence
 from common.hyperfit.time_spent import time_line
 from common.hyperfit.tracker import tracked
+from common.hyperfit.update import Batches, StepOptions, loss_and_accuracy
+from common.hyperfit.validation import HeldOut
 from common.model.head import LogitsHead, attach_head
 from common.model.saved_weights import dtype_to_save, round_weights, rounding_line
 from common.model.tune import merged, prepare_tuning
@@ -163,10 +168,10 @@ def run_experiment(
     trained = _train(domain, config, folder, progress, evaluator, head, schedule, compute)
     progress.note(trained.message)
     progress.note(time_line(trained.seconds_by_part))
-    assert trained.early_stopped is not None and trained.best_update is not None
+    assert trained.best is not None
     final = copy_weights(parameters)
-    load_weights(model, trained.early_stopped)
-    measure("early-stopped", trained.best_update, head)
+    load_weights(model, trained.best.weights)
+    measure("early-stopped", trained.best.update, head)
     load_weights(model, final)
     # From here on it is the model that is saved: LoRA folded in, rounded as the file will be.
     model = merged(model)
@@ -272,11 +277,11 @@ def _train(
     train_NT, options = domain.sequences("train"), config.train
     checkpoints = Checkpoints(folder.checkpoints, folder.manifest.claim)
     resume = config.resume and bool(checkpoints.updates())
-    curve, curve_tokens = None, 0
+    continue_prompts, continued_tokens = None, 0
     if config.measure.curve_prompts:
         prompts = evaluator.curve_prompts(config.measure.curve_prompts)
-        curve = partial(evaluator.curve_point, head.model, prompts)
-        curve_tokens = len(prompts.references) * prompts.new_tokens
+        continue_prompts = partial(evaluator.curve_point, head.model, prompts)
+        continued_tokens = len(prompts.references) * prompts.new_tokens
 
     budget = schedule.updates_left
     task = progress.task("hyperfitting", budget)
@@ -295,38 +300,44 @@ def _train(
     with (
         folder.manifest.claiming(TRACKER_FOLDER) as claim_made,
         tracked(
-            folder.append_history,
+            folder.journal,
             config.tracker,
             folder=folder.path / TRACKER_FOLDER,
             project=f"hyperfitting-{domain.name}",
             options=dotted(config),
-        ) as history,
+        ) as journal,
     ):
         claim_made()  # trackers make their files when they start
-        loop = TrainingLoop(
-            head=head,
-            sequences_NT=train_NT,
-            heldout_NT=_spread(domain.sequences("heldout"), config.measure.validation_sequences),
-            first_target=domain.first_target,
-            schedule=schedule,
-            optimizer=make_optimizer(head.model, options, 0.0),  # the loop sets every rate
-            compute=compute,
-            checkpoints=checkpoints,
-            history=history,
-            forget_after=folder.truncate_history,
-            seed=config.seed if options.order_seed is None else options.order_seed,
-            batch_size=options.batch_size,
-            micro_batch_size=options.micro_batch_size or options.batch_size,
-            max_gradient_norm=options.max_gradient_norm,
+        cadence = Cadence(
             log_every=options.log_every,
             checkpoint_every=options.checkpoint_every,
             validate_every=_updates(options.validate_every_epochs, per_epoch),
-            compile_body=should_compile(options.compile, compute.device, budget),
-            stats=options.probe,
-            curve=curve,
-            curve_tokens=curve_tokens,
-            ttr_name=domain.ttr_name,
-            on_update=show,
+        )
+        loop = TrainingLoop(
+            head=head,
+            batches=Batches(
+                sequences_NT=train_NT,
+                seed=config.seed if options.order_seed is None else options.order_seed,
+                batch_size=options.batch_size,
+                micro_batch_size=options.micro_batch_size or options.batch_size,
+                first_target=domain.first_target,
+            ),
+            schedule=schedule,
+            optimizer=make_optimizer(head.model, options, 0.0),  # the loop sets every rate
+            compute=compute,
+            session=Session(checkpoints, journal, cadence, on_window=show),
+            held_out=HeldOut(
+                sequences_NT=_spread(
+                    domain.sequences("heldout"), config.measure.validation_sequences
+                ),
+                continue_prompts=continue_prompts,
+                continued_tokens=continued_tokens,
+            ),
+            step=StepOptions(
+                max_gradient_norm=options.max_gradient_norm,
+                compile_body=should_compile(options.compile, compute.device, budget),
+                stats=options.probe,
+            ),
         )
         return loop.run(resume=resume)
 
@@ -375,8 +386,8 @@ def _training_record(
         "tokens_per_second": round(trained.tokens_per_second, 1),
         "seconds_by_part": trained.seconds_by_part,
         "message": trained.message,
-        "best_validation_loss": trained.best_validation_loss,
-        "best_validation_update": trained.best_update,
+        "best_validation_loss": None if trained.best is None else trained.best.loss,
+        "best_validation_update": None if trained.best is None else trained.best.update,
         "sequences": train_NT.shape[0],
         "tokens_per_sequence": train_NT.shape[1],
         "trainable_parameters": sum(p.numel() for p in parameters.values()),

@@ -26,6 +26,10 @@ from common.hyperfit.checkpoint import Checkpoints
 from common.hyperfit.linear_decay import LinearDecay
 from common.hyperfit.loop import TrainingLoop
 from common.hyperfit.memory import training_gib
+from common.hyperfit.session import Session
+from common.hyperfit.spacing import Cadence
+from common.hyperfit.update import Batches, StepOptions
+from common.hyperfit.validation import HeldOut
 from common.measure.probe import probe_sequences
 from common.model.causal_lm import disable_dropout
 from common.model.head import attach_head
@@ -155,24 +159,26 @@ def pretrain(
         weight_decay=config.weight_decay,
         fused=True,
     )
-    loop = TrainingLoop(
-        head=head,
-        sequences_NT=train_NT,
-        heldout_NT=heldout_NT,
-        schedule=schedule,
-        optimizer=optimizer,
-        compute=compute,
-        checkpoints=Checkpoints(folder.checkpoints, folder.manifest.claim),
-        history=folder.append_history,
-        forget_after=folder.truncate_history,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        micro_batch_size=micro_batch,
+    cadence = Cadence(
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
         validate_every=config.validate_every,
-        compile_body=compile_body,
-        on_update=show,
+    )
+    checkpoints = Checkpoints(folder.checkpoints, folder.manifest.claim)
+    loop = TrainingLoop(
+        head=head,
+        batches=Batches(
+            sequences_NT=train_NT,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            micro_batch_size=micro_batch,
+        ),
+        schedule=schedule,
+        optimizer=optimizer,
+        compute=compute,
+        session=Session(checkpoints, folder.journal, cadence, on_window=show),
+        held_out=HeldOut(sequences_NT=heldout_NT),
+        step=StepOptions(compile_body=compile_body),
     )
     trained = loop.run(resume=config.resume)
     if trained.outcome == "diverged":

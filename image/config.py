@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from common.config import RunConfig, TrainConfig
-from common.errors import UserError
 from common.model.recipe import find_recipe
+from common.tools.ranges import Count, Range, at_least
 
 DOMAIN = "image"
 MOST_SIZE = 1024
@@ -32,13 +33,13 @@ class ImageDataConfig:
     """Where cifar10 and fashion-mnist are kept; fetched there once."""
     codes: str | None = None
     """Folder that keeps the codes of images, named by their content; null computes them anew."""
-    sequences: int = 256
+    sequences: Count = 256
     """Training images, drawn by the seed (the paper: 2000)."""
-    prompts: int = 1024
+    prompts: Annotated[int, at_least(2)] = 1024
     """Held-out images that are completed."""
-    references: int = 2048
+    references: Annotated[int, at_least(2)] = 2048
     """Further held-out images, which the completed ones are compared with as a set (FID)."""
-    prompt_share: float = 0.25
+    prompt_share: Annotated[float, Range(low=0, high=1, above=True, below=True)] = 0.25
     """Share of an image's codes that is given, from the top (the paper: 0.25)."""
     prompt_loss: bool = False
     """Whether the given codes are trained on as well. No model can know which image begins: N of
@@ -77,20 +78,3 @@ class ImageRunConfig(RunConfig):
     def recipe_of(model: str) -> Path | None:
         """The options that are saved beside a model; see `common.model.recipe`."""
         return find_recipe(DOMAIN, model)
-
-
-def check_image_ranges(config: ImageDataConfig) -> None:
-    """Check the numbers that no image is needed for.
-
-    Raises:
-        UserError: one out of range, named with its dotted option.
-    """
-    for name, least in {"sequences": 1, "prompts": 2, "references": 2}.items():
-        if getattr(config, name) < least:
-            raise _out_of_range(name, f"at least {least}", getattr(config, name))
-    if not 0 < config.prompt_share < 1:
-        raise _out_of_range("prompt_share", "between 0 and 1", config.prompt_share)
-
-
-def _out_of_range(name: str, expected: str, got: object) -> UserError:
-    return UserError(expected=f"data.{name} to be {expected}", got=f"{got}", fix=f"set data.{name}")

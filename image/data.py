@@ -13,7 +13,8 @@ from torch import Tensor
 
 from common.domain import PromptSet
 from common.errors import UserError
-from image.config import ImageDataConfig, check_image_ranges
+from common.tools.values import check_values
+from image.config import ImageDataConfig
 from image.model import Vocabulary, sequences
 from image.pictures.load import LabelledImages, load_images, refuse_overlap
 from image.tokenizer.load import ImageTokenizer, cached_codes
@@ -70,7 +71,7 @@ def load_image_data(
         UserError: an option out of range, images that cannot be read or are too few, training
             images among the held-out ones, or classes that the images or the model do not have.
     """
-    check_image_ranges(config)
+    check_values(config, "data.")
     codes = tokenizer.grid**2
     given = round(config.prompt_share * codes)
     # Repeats are counted over completed rows, so at least one row must be completed.

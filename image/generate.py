@@ -16,8 +16,7 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_cli
-from common.tools.options import parse, require
-from common.tools.values import SEED_RANGE, seed_fits
+from common.tools.options import parse
 from image.generate_config import GenerateConfig
 from image.inputs import check_inputs
 
@@ -40,15 +39,6 @@ def check(config: GenerateConfig) -> None:
     Raises:
         UserError: one of them cannot be used.
     """
-    if config.count < 1:
-        raise UserError(expected="count of at least 1", got=str(config.count), fix="ask for more")
-    if not 0 <= config.prompt_share < 1:
-        raise UserError(
-            expected="prompt_share from 0 to below 1",
-            got=str(config.prompt_share),
-            fix="change --prompt_share",
-        )
-    require([("seed", config.seed, seed_fits(config.seed), SEED_RANGE)])
     if Path(config.out).suffix.lower() != ".png":
         raise UserError(
             expected="--out to be a .png file", got=repr(config.out), fix="change --out"

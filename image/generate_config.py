@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from common.tools.ranges import Count, Range, Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +20,9 @@ class GenerateConfig:
     """Images to complete: embedded:vignettes, a folder, cifar10, fashion-mnist or hub:..."""
     root: str = "data"
     """Where cifar10 and fashion-mnist are kept; fetched there once."""
-    count: int = 12
+    count: Count = 12
     """How many images."""
-    prompt_share: float = 0.25
+    prompt_share: Annotated[float, Range(low=0, high=1, below=True)] = 0.25
     """Share of an image's codes that is the prompt, from the top; 0 is an empty prompt."""
     label: int | None = None
     """Number of the class to generate: class-conditional models need it, others refuse it."""
@@ -32,7 +34,7 @@ class GenerateConfig:
     """Sampling: temperature."""
     top_k: int = 50
     """Sampling: draw from so many codes at most; 0 is off."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the sampling and of the choice of images."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""

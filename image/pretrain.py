@@ -15,7 +15,6 @@ from __future__ import annotations
 import sys
 
 from common.errors import run_cli
-from common.pretrain_config import check_least
 from common.tools.options import parse
 from image.inputs import check_inputs
 from image.pretrain_config import PretrainConfig
@@ -31,7 +30,6 @@ def main(argv: list[str]) -> int:
         root=("--root", config.root),
         models={"--tokenizer": config.tokenizer, "--codes": config.codes},
     )
-    check_least(config, {"count": 1, "heldout_count": 1})
     # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from common.pretrain import run_pretraining
     from image.pretraining import prepare

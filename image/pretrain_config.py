@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.pretrain_config import PretrainOptions
+from common.pretrain_config import Heads, HiddenSize, IntermediateSize, PretrainOptions
+from common.tools.ranges import Count, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +21,9 @@ class PretrainConfig(PretrainOptions):
     """Where cifar10 and fashion-mnist are kept; fetched there once."""
     codes: str | None = None
     """Folder that keeps the codes of images, named by their content; null computes them anew."""
-    count: int = 20000
+    count: Count = 20000
     """Images to train on."""
-    heldout_count: int = 512
+    heldout_count: Count = 512
     """Images to measure on."""
     flip: bool = False
     """Also train on the mirror image of every training image."""
@@ -32,13 +33,13 @@ class PretrainConfig(PretrainOptions):
     """Image tokenizer: embedded, a folder, or a hub id."""
     out: str = "runs/image/base"
     """Output folder."""
-    learning_rate: float = 1.5e-3
+    learning_rate: Positive = 1.5e-3
     """Peak rate."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Images per update."""
-    hidden_size: int = 192
+    hidden_size: HiddenSize = 192
     """Of the model."""
-    heads: int = 6
+    heads: Heads = 6
     """Of the model."""
-    intermediate_size: int = 512
+    intermediate_size: IntermediateSize = 512
     """Of the model."""

@@ -198,7 +198,7 @@ def test_values_that_options_can_have() -> None:
 @pytest.mark.parametrize("seed", [-5, -1, 2**32])
 def test_seeds(seed: int) -> None:
     for config in (RunConfig(seed=seed), RunConfig(train=TrainConfig(order_seed=seed))):
-        with pytest.raises(UserError, match="seed to be from 0 to 4294967295"):
+        with pytest.raises(UserError, match="seed to be from 0 to 4,294,967,295"):
             check_before_reading(config)
     check_before_reading(RunConfig(seed=2**32 - 1, train=TrainConfig(order_seed=0)))
 

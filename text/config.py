@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from common.config import RunConfig
-from common.errors import UserError
 from common.model.recipe import find_recipe
+from common.tools.options import require
+from common.tools.ranges import Count, at_least
+from common.tools.values import check_values
 from text.known_models import NAMES
 
 DOMAIN = "text"
@@ -32,7 +34,7 @@ class CorpusConfig:
     """Sources of the training documents."""
     heldout: list[str] | None = None
     """Sources of the held-out documents; null sets the last heldout_documents of train aside."""
-    heldout_documents: int = 64
+    heldout_documents: Count = 64
     """How many documents are set aside, taken evenly from the train sources."""
     prompts: dict[str, str] = dataclasses.field(
         default_factory=lambda: {
@@ -44,24 +46,24 @@ class CorpusConfig:
     """Prompt sets by name; the source "heldout" is the held-out documents."""
     field: str = "text"
     """Field of a .jsonl line or hub row that holds the text."""
-    sequences: int = 64
+    sequences: Count = 64
     """Training sequences, drawn by the seed (the paper: 2000)."""
-    length: int = 128
+    length: Annotated[int, at_least(2)] = 128
     """Tokens per training sequence (the paper: 256)."""
     packing: bool = False
     """Join documents and cut, instead of one sequence per document."""
-    prompt_tokens: int = 32
+    prompt_tokens: Count = 32
     """Tokens of a document that are given as the prompt."""
-    new_tokens: int = 96
+    new_tokens: Count = 96
     """Tokens to generate."""
     chat_template: Literal["none", "prompts", "all"] = "none"
     """The tokenizer's chat template, for instruct models. none: plain text. prompts: each prompt
     is a user's turn, which the model answers with its continuation. all: so are the training and
     held-out texts, the first prompt_tokens tokens the user's and the rest the answer. Tokens of the
     template come on top of prompt_tokens and count towards length."""
-    long_new_tokens: int | None = 224
+    long_new_tokens: Count | None = 224
     """A second, longer set for every source with enough long documents; null is off."""
-    max_prompts: int = 100
+    max_prompts: Count = 100
     """At most so many prompts per set (the paper: 100)."""
 
 
@@ -80,28 +82,21 @@ class TextRunConfig(RunConfig):
         return None if model in NAMES else find_recipe(DOMAIN, model)
 
 
-def check_corpus_ranges(config: CorpusConfig) -> None:
-    """Check the numbers and names that no file is needed for.
+def check_corpus(config: CorpusConfig) -> None:
+    """Check the options that no file is needed for.
 
     Raises:
         UserError: one out of range, named with its dotted option.
     """
-    least = {"length": 2, "sequences": 1, "prompt_tokens": 1, "new_tokens": 1, "max_prompts": 1}
-    if config.heldout is None:
-        least["heldout_documents"] = 1
-    if config.long_new_tokens is not None:
-        least["long_new_tokens"] = config.new_tokens + 1
-    for name, bound in least.items():
-        if getattr(config, name) < bound:
-            raise _out_of_range(name, f"at least {bound}", getattr(config, name))
-    for name in ("train", "prompts"):
-        if not getattr(config, name):
-            raise _out_of_range(name, "at least one source", "none")
-    if config.heldout == []:
-        raise _out_of_range("heldout", "at least one source, or null", "none")
-    if "all" in config.prompts:
-        raise _out_of_range("prompts", 'names other than "all", the pooled sets', "'all'")
-
-
-def _out_of_range(name: str, expected: str, got: object) -> UserError:
-    return UserError(expected=f"data.{name} to be {expected}", got=f"{got}", fix=f"set data.{name}")
+    check_values(config, "data.")
+    longer, least = config.long_new_tokens, config.new_tokens + 1
+    names = sorted(config.prompts)
+    require(
+        [
+            ("data.long_new_tokens", longer, (longer or least) >= least, f"at least {least}"),
+            ("data.train", config.train, bool(config.train), "at least one source"),
+            ("data.prompts", names, bool(names), "at least one source"),
+            ("data.heldout", config.heldout, config.heldout != [], "at least one source, or null"),
+            ("data.prompts", names, "all" not in names, 'names other than "all", the pooled sets'),
+        ]
+    )

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from common.domain import PromptSet
 from common.errors import UserError
 from text.chat import ChatFrame, chat_frame
-from text.config import HELDOUT, CorpusConfig, check_corpus_ranges
+from text.config import HELDOUT, CorpusConfig, check_corpus
 from text.corpus import Document, read_documents
 from text.sequences import Encoder, Tokenized, make_prompts, refuse_overlap, select, tokenize
 
@@ -62,7 +62,7 @@ def load_data(config: CorpusConfig, tokenizer: PreTrainedTokenizerBase, *, seed:
             a training text among the evaluation texts, or a tokenizer without the chat template
             that the options ask for.
     """
-    check_corpus_ranges(config)
+    check_corpus(config)
     frame = None if config.chat_template == "none" else chat_frame(tokenizer)
     if frame is not None:
         _check_room(config, frame)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import sys
 
-from common.errors import UserError, run_cli
-from common.tools.options import parse, require
-from common.tools.values import SEED_RANGE, seed_fits
+from common.errors import run_cli
+from common.tools.options import parse
 from text.generate_config import GenerateConfig
 from text.inputs import check_model
 
@@ -21,11 +20,6 @@ PROG = "python -m text.generate"
 
 def main(argv: list[str]) -> int:
     config = parse(GenerateConfig, argv, prog=PROG, description=__doc__ or "")
-    if config.new_tokens < 1:
-        raise UserError(
-            expected="new_tokens of at least 1", got=str(config.new_tokens), fix="ask for more"
-        )
-    require([("seed", config.seed, seed_fits(config.seed), SEED_RANGE)])
     check_model("--model", config.model)
     # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from text.continuation import print_continuation

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.tools.ranges import Count, Seed
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
@@ -14,7 +16,7 @@ class GenerateConfig:
     """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
     prompt: str = ""
     """Text to continue; must hold at least one token."""
-    new_tokens: int = 200
+    new_tokens: Count = 200
     """Most tokens to generate; the text ends earlier where the model ends it."""
     method: Literal["greedy", "top-p"] = "greedy"
     """greedy, or sampling with the three options below."""
@@ -24,7 +26,7 @@ class GenerateConfig:
     """Sampling: temperature."""
     top_k: int = 50
     """Sampling: draw from so many tokens at most; 0 is off."""
-    seed: int = 0
+    seed: Seed = 0
     """Sampling: seed."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""

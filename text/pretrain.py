@@ -15,14 +15,12 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, run_cli
-from common.pretrain_config import check_least
 from common.tools.inputs import keep_apart, named_paths
-from common.tools.options import parse, require
+from common.tools.options import parse
 from text.inputs import check_books, check_model, model_path
 from text.pretrain_config import PretrainConfig
 
 PROG = "python -m text.pretrain"
-MOST_TOKENS = 2**20  # limit of vocabulary and sequence length: memory for both is allocated at once
 
 
 def main(argv: list[str]) -> int:
@@ -34,10 +32,6 @@ def main(argv: list[str]) -> int:
     check_model("--init", config.init)
     read = named_paths("--data", data) + model_path("--init", config.init)
     keep_apart(Path(config.out), read)
-    check_least(config, {"length": 2, "heldout_books": 1, "heldout_sequences": 1})
-    most = {"vocab_size": MOST_TOKENS, "length": MOST_TOKENS}
-    values = ((name, getattr(config, name), bound) for name, bound in most.items())
-    require((name, value, value <= bound, f"at most {bound:,}") for name, value, bound in values)
     # Imported after the checks, because it is slow: a mistyped option is reported at once.
     from common.pretrain import run_pretraining
     from text.pretraining import prepare

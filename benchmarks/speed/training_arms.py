@@ -32,7 +32,11 @@ from common.hyperfit.checkpoint import Checkpoints
 from common.hyperfit.loop import TrainingLoop
 from common.hyperfit.loss_to_zero import LossToZero
 from common.hyperfit.options import ScheduleOptions
+from common.hyperfit.session import Session
+from common.hyperfit.spacing import Cadence
+from common.hyperfit.update import Batches, StepOptions
 from common.model.head import attach_head
+from common.record.journal import Journal
 from common.tools.device import (
     COMPILE_FROM_UPDATES,
     computes_in_bf16,
@@ -159,10 +163,18 @@ def train_ours(setting: Setting, turns: Turns, *, probe: bool) -> None:
     turns.bf16 = computes_in_bf16(device)
     turns.compiled = setting.compile and should_compile("auto", device, COMPILE_FROM_UPDATES)
     with tempfile.TemporaryDirectory() as folder:
+        cadence = Cadence(
+            log_every=setting.updates, checkpoint_every=ENDLESS, validate_every=ENDLESS
+        )
+        journal = Journal(write=lambda _record: None, forget_after=lambda _update: None)
         TrainingLoop(
             head=attach_head(model, setting.sequences_NT[:2].to(device)),
-            sequences_NT=setting.sequences_NT,
-            heldout_NT=None,
+            batches=Batches(
+                sequences_NT=setting.sequences_NT,
+                seed=0,
+                batch_size=setting.batch,
+                micro_batch_size=setting.batch,
+            ),
             schedule=LossToZero(
                 ScheduleOptions(mode="fixed", fixed_updates=ENDLESS),
                 learning_rate=LEARNING_RATE,
@@ -171,18 +183,8 @@ def train_ours(setting: Setting, turns: Turns, *, probe: bool) -> None:
             ),
             optimizer=make_optimizer(model, TrainConfig(), LEARNING_RATE),
             compute=pick_compute(device, "auto"),
-            checkpoints=Checkpoints(Path(folder)),
-            history=lambda _record: None,
-            forget_after=lambda _update: None,
-            seed=0,
-            batch_size=setting.batch,
-            micro_batch_size=setting.batch,
-            log_every=setting.updates,
-            checkpoint_every=ENDLESS,
-            validate_every=ENDLESS,
-            compile_body=turns.compiled,
-            stats=probe,
-            on_update=turns.note,
+            session=Session(Checkpoints(Path(folder)), journal, cadence, on_window=turns.note),
+            step=StepOptions(compile_body=turns.compiled, stats=probe),
         ).run()
 
 

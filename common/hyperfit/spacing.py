@@ -99,6 +99,37 @@ def update_share(model: Any, *, kept: bool) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cadence:
+    """How often a loop logs, saves and measures, in updates.
+
+    Attributes:
+        log_every: updates between two log lines, at which the loop synchronises with the device.
+        checkpoint_every: updates between checkpoints, rounded up to a log line; None spaces them by
+            what they cost.
+        validate_every: the same for held-out measurements.
+    """
+
+    log_every: int = 8
+    checkpoint_every: int | None = None
+    validate_every: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """When a run measures and saves.
+
+    Attributes:
+        validations: of the held-out loss.
+        curve: of continued prompts.
+        checkpoints: of the state.
+    """
+
+    validations: Spacing
+    curve: Spacing
+    checkpoints: Spacing
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """What a run does between two points, and where.
 
@@ -116,6 +147,23 @@ class Workload:
     budget: int
     update_share: float
     device: str
+
+    def points(self, cadence: Cadence, *, heldout_tokens: int, continued_tokens: int) -> Points:
+        """Where the cadence wants them, and by their cost where it leaves that open.
+
+        Args:
+            cadence: the user's.
+            heldout_tokens: see `validations`.
+            continued_tokens: see `curve_points`.
+        """
+        validations: Spacing = self.validations(heldout_tokens)
+        curve: Spacing = self.curve_points(continued_tokens)
+        checkpoints = self.checkpoints()
+        if cadence.validate_every is not None:
+            validations = curve = Regular(every=cadence.validate_every)
+        if cadence.checkpoint_every is not None:
+            checkpoints = Regular(every=cadence.checkpoint_every)
+        return Points(validations=validations, curve=curve, checkpoints=checkpoints)
 
     def validations(self, tokens: int) -> Widening:
         """Where the held-out loss is measured.

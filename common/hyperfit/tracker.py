@@ -7,8 +7,9 @@ was given up, so its curves may show both.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from accelerate.state import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
 from common.errors import UserError
+from common.record.journal import Journal
 from common.tools.choices import Tracker
-
-History = Callable[[dict[str, Any]], None]
 
 _INSTALL = {
     "tensorboard": 'pip install "hyperfitting[track]"',
@@ -43,15 +43,15 @@ def check_tracker(tracker: Tracker) -> None:
 
 @contextmanager
 def tracked(
-    history: History, tracker: Tracker, *, folder: Path, project: str, options: dict[str, Any]
-) -> Iterator[History]:
-    """A `history` that also logs to a tracker, which ends with the block.
+    journal: Journal, tracker: Tracker, *, folder: Path, project: str, options: dict[str, Any]
+) -> Iterator[Journal]:
+    """A journal that also logs to a tracker, which ends with the block.
 
     Every number of a record is logged as KIND/NAME, e.g. "update/train_loss", at its update.
 
     Args:
-        history: takes a record.
-        tracker: which one; with "none" the history stays alone.
+        journal: of the run.
+        tracker: which one; with "none" the journal stays alone.
         folder: where a tracker that writes files puts them.
         project: name of the project in the tracker.
         options: dotted name -> value, shown as the run's configuration.
@@ -60,13 +60,13 @@ def tracked(
         UserError: the tracker's package is not installed.
     """
     if tracker == "none":
-        yield history
+        yield journal
         return
     started = _start(tracker, folder, project)
     started.store_init_configuration({name: _scalar(value) for name, value in options.items()})
 
     def both(record: dict[str, Any]) -> None:
-        history(record)
+        journal.write(record)
         numbers = {
             f"{record['kind']}/{name}": value
             for name, value in record.items()
@@ -76,7 +76,7 @@ def tracked(
             started.log(numbers, step=record["update"])
 
     try:
-        yield both
+        yield replace(journal, write=both)
     finally:
         started.finish()
 

@@ -24,6 +24,7 @@ import yaml
 
 from common.errors import UserError
 from common.measure.intervals import Interval
+from common.record.journal import Journal
 from common.record.manifest import MANIFEST, Manifest, remove_leftovers
 from common.record.resuming import check_same_configuration
 from common.tools.files import atomic_write_bytes, atomic_write_text, is_temporary, writing
@@ -160,6 +161,11 @@ class RunFolder:
         self.manifest.remove_files(
             keep=[name for name in self.manifest.files() if not name.startswith(below)]
         )
+
+    @property
+    def journal(self) -> Journal:
+        """The history as a training loop writes it."""
+        return Journal(write=self.append_history, forget_after=self.truncate_history)
 
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add one line to the history; numbers that are not finite become null."""

@@ -8,7 +8,7 @@ them through jsonargparse: `--config FILE.yaml`, dotted overrides (`--train.batc
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -19,7 +19,7 @@ import jsonargparse
 import yaml
 
 from common.errors import UserError
-from common.tools.values import check_values
+from common.tools.values import check_values, ranges_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -127,7 +127,21 @@ def _parser(config_class: type, prog: str, description: str) -> jsonargparse.Arg
     )
     parser.add_argument("--config", action="config", help="YAML file of these options.")
     parser.add_class_arguments(config_class, as_group=False)
+    # jsonargparse reads postponed annotations without what stands beside the type.
+    words = dict(_range_words(config_class))
+    for action in parser._actions:
+        if action.dest in words:
+            action.help = f"{action.help} Range: {words[action.dest]}."
     return parser
+
+
+def _range_words(config_class: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted option -> the numbers it can have, in words, where its field says that."""
+    for name, (_, words) in ranges_of(config_class).items():
+        yield f"{prefix}{name}", words
+    for name, kind in get_type_hints(config_class).items():
+        if is_dataclass(kind):
+            yield from _range_words(kind, f"{prefix}{name}.")
 
 
 def _spelt_out(config_class: type, argv: list[str]) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 from common.errors import UserError
 from common.tools.options import require
-from common.tools.values import SEED_RANGE, seed_fits
+from common.tools.ranges import Count, NotNegative, Positive, Range, Seed, at_least, between
+from common.tools.values import check_values
 from image.config import MOST_SIZE
 
 LABEL = re.compile(r"[a-z0-9._-]+")
@@ -29,15 +30,15 @@ class ExtractorConfig:
     """Source of other images of the same classes, to measure the accuracy; null is that of data."""
     root: str = "data"
     """Where cifar10 and fashion-mnist are kept; fetched there once."""
-    count: int = 50_000
+    count: Count = 50_000
     """Training images."""
-    heldout_count: int = 10_000
+    heldout_count: Count = 10_000
     """Images to measure on."""
     out: str = "runs/image/extractor"
     """Output folder."""
     name: str = "cifar-net"
     """Label of its figures, as in fid[cifar-net]."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the selection, the weights, the order and the augmentation."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
@@ -47,23 +48,23 @@ class ExtractorConfig:
     """Read the images, print the size and the updates, train nothing."""
     json: bool = False
     """Print the result as JSON on standard output."""
-    size: int = 32
+    size: Annotated[int, between(8, MOST_SIZE)] = 32
     """Height and width of the images."""
-    epochs: int = 10
+    epochs: Count = 10
     """Passes over the training images."""
-    batch_size: int = 128
+    batch_size: Annotated[int, at_least(2)] = 128
     """Images per update."""
-    learning_rate: float = 0.2
+    learning_rate: Positive = 0.2
     """Peak rate of SGD with Nesterov momentum."""
-    weight_decay: float = 5e-4
+    weight_decay: NotNegative = 5e-4
     """Of SGD."""
-    label_smoothing: float = 0.05
+    label_smoothing: Annotated[float, Range(low=0, high=1, below=True)] = 0.05
     """Share of the target spread over all classes; much of it would flatten the features."""
-    stem_width: int = 48
+    stem_width: Annotated[int, between(1, MOST_WIDTH)] = 48
     """Channels of the first convolution."""
-    widths: tuple[int, ...] = (48, 96, 192)
+    widths: tuple[Annotated[int, between(8, MOST_WIDTH)], ...] = (48, 96, 192)
     """Channels of the stages, multiples of 8; the last is the number of features."""
-    log_every: int = 20
+    log_every: Count = 20
     """Updates between two lines of history."""
 
 
@@ -77,28 +78,15 @@ def check_ranges(config: ExtractorConfig) -> None:
         raise UserError(
             expected="--data SOURCE", got="nothing", fix="name a folder with a folder per class"
         )
-    names = ("heldout_count", "epochs", "stem_width", "log_every")
-    checks = [(name, getattr(config, name) >= 1, "at least 1") for name in names]
-    most, widths = config.count, config.widths
-    rate, decay = config.learning_rate, config.weight_decay
-    checks += [
-        ("size", 8 <= config.size <= MOST_SIZE, f"from 8 to {MOST_SIZE:,}"),
-        ("seed", seed_fits(config.seed), SEED_RANGE),
-        ("stem_width", config.stem_width <= MOST_WIDTH, f"at most {MOST_WIDTH:,}"),
-        # Batch normalisation needs two.
-        ("batch_size", 2 <= config.batch_size <= most, f"from 2 to count, {most}"),
-        ("learning_rate", 0 < rate < math.inf, "a positive number"),
-        ("weight_decay", 0 <= decay < math.inf, "at least 0"),
-        ("label_smoothing", 0 <= config.label_smoothing < 1, "in [0, 1)"),
-        (
-            "widths",
-            2 <= len(widths) <= 8 and all(0 < w <= MOST_WIDTH and w % 8 == 0 for w in widths),
-            f"two to 8 multiples of 8, up to {MOST_WIDTH:,}",
-        ),
-        (
-            "name",
-            bool(LABEL.fullmatch(config.name)),
-            "of lower-case letters, digits, '.', '_', '-'",
-        ),
-    ]
-    require((name, getattr(config, name), fits, expected) for name, fits, expected in checks)
+    check_values(config)
+    batch, count, widths = config.batch_size, config.count, config.widths
+    multiples = 2 <= len(widths) <= 8 and all(width % 8 == 0 for width in widths)
+    is_label = bool(LABEL.fullmatch(config.name))
+    require(
+        [
+            # Batch normalisation needs two.
+            ("batch_size", batch, batch <= count, f"from 2 to count, {count}"),
+            ("widths", widths, multiples, f"two to 8 multiples of 8, up to {MOST_WIDTH:,}"),
+            ("name", config.name, is_label, "of lower-case letters, digits, '.', '_', '-'"),
+        ]
+    )

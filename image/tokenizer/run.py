@@ -19,6 +19,8 @@ from common.errors import UserError
 from common.hyperfit.checkpoint import Checkpoints
 from common.hyperfit.linear_decay import LinearDecay
 from common.hyperfit.memory import BYTES_PER_TRAINED_WEIGHT, BYTES_PER_WEIGHT, GIB
+from common.hyperfit.session import Session
+from common.hyperfit.spacing import Cadence
 from common.record.provenance import provenance
 from common.record.run_folder import RunFolder
 from common.tools.device import pick_device
@@ -32,7 +34,7 @@ from image.tokenizer.codebook import Codebook
 from image.tokenizer.config import TokenizeConfig
 from image.tokenizer.loss import Maps, TokenizerLoss
 from image.tokenizer.quality import measure_tokenizer
-from image.tokenizer.training import TokenizerTraining
+from image.tokenizer.training import ImageBatches, TokenizerTraining
 from image.tokenizer.vq import VQTokenizer, load_vq, new_vq_model, rounded
 
 CURVE_IMAGES = 256  # held-out images behind each point of the curve
@@ -151,9 +153,15 @@ def tokenize(
     )
     task = progress.task("training the tokenizer", config.updates)
 
-    def show(update: int, figures: dict[str, Any]) -> None:
-        progress.update(task, completed=update, **figures)
+    def show(update: int) -> None:
+        progress.update(task, completed=update, **training.shown)
 
+    checkpoints = Checkpoints(folder.checkpoints, folder.manifest.claim)
+    cadence = Cadence(
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+        validate_every=config.validate_every,
+    )
     training = TokenizerTraining(
         model=model,
         loss=TokenizerLoss(
@@ -162,7 +170,9 @@ def tokenize(
             commitment_weight=config.commitment_weight,
             stability_weight=config.stability_weight,
         ),
-        images_NCHW=images_NCHW,
+        batches=ImageBatches(
+            images_NCHW, seed=config.seed, batch_size=config.batch_size, flip=config.flip
+        ),
         heldout_NCHW=heldout_NCHW[:CURVE_IMAGES],
         schedule=schedule,
         optimizer=torch.optim.AdamW(
@@ -178,18 +188,9 @@ def tokenize(
             restart_after=config.restart_after,
             seed=config.seed,
         ),
-        checkpoints=Checkpoints(folder.checkpoints, folder.manifest.claim),
-        history=folder.append_history,
-        forget_after=folder.truncate_history,
-        seed=config.seed,
-        batch_size=config.batch_size,
+        session=Session(checkpoints, folder.journal, cadence, on_window=show),
         quantise_from=config.quantise_from,
-        flip=config.flip,
         max_gradient_norm=config.max_gradient_norm,
-        log_every=config.log_every,
-        checkpoint_every=config.checkpoint_every,
-        validate_every=config.validate_every,
-        on_update=show,
     )
     seconds = training.run(resume=config.resume)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,20 +19,52 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.hyperfit.checkpoint import Checkpoints
 from common.hyperfit.data_order import DataOrder
 from common.hyperfit.linear_decay import LinearDecay
-from common.tools.interrupt import deferred_interrupt
+from common.hyperfit.session import Session
+from common.hyperfit.spacing import Regular
 from image.tokenizer.codebook import Codebook
 from image.tokenizer.loss import LossParts, TokenizerLoss
 from image.tokenizer.pixels import to_signed
 from image.tokenizer.quality import measure_tokenizer
 from image.tokenizer.vq import VQTokenizer
 
-History = Callable[[dict[str, Any]], None]
-
 START_LATENTS_PER_CODE = 32  # for the k-means start
 USAGE_WINDOW = 20  # updates over which the live usage is counted
+
+
+class ImageBatches:
+    """Which images each update takes, and which of them it mirrors: a function of the seed and the
+    update's number alone.
+
+    Args:
+        images_NCHW: (N, 3, H, W) uint8 to train on, on the CPU.
+        seed: of the order and the mirroring.
+        batch_size: images per update.
+        flip: mirror half of the images.
+    """
+
+    def __init__(self, images_NCHW: Tensor, *, seed: int, batch_size: int, flip: bool) -> None:
+        self.images_NCHW, self.seed, self.flip = images_NCHW, seed, flip
+        self.order = DataOrder(len(images_NCHW), batch_size=batch_size, seed=seed)
+
+    def batch(self, update: int, device: torch.device, *, ahead: int = 0) -> Tensor:
+        """(batch, 3, H, W) images in [-1, 1] of update number `update`, from 0.
+
+        Args:
+            update: decides which images are mirrored.
+            device: where they go.
+            ahead: takes the images of so many updates later.
+        """
+        rows = self.order.rows(update + ahead)
+        images_NCHW = self.images_NCHW[rows].to(device)
+        if self.flip:
+            draw = torch.Generator().manual_seed(self.seed * 1_000_003 + update)
+            mirrored_N = (torch.rand(len(rows), generator=draw) < 0.5).to(device)
+            images_NCHW = torch.where(
+                mirrored_N[:, None, None, None], images_NCHW.flip(3), images_NCHW
+            )
+        return to_signed(images_NCHW)
 
 
 class TokenizerTraining:
@@ -42,23 +73,17 @@ class TokenizerTraining:
     Args:
         model: fp32, on its device; the codebook's embedding takes no gradient.
         loss: of a batch.
-        images_NCHW: (N, 3, H, W) uint8 to train on, on the CPU.
-        heldout_NCHW: for the curve.
+        batches: the training images and how they are dealt out.
+        heldout_NCHW: uint8 images for the curve.
         schedule: rates and the length of the run.
         optimizer: over the parameters that take gradients.
         codebook: of the model.
-        checkpoints: where to save.
-        history: takes one record per log line.
-        forget_after: drops the history after an update that a resumed run goes back to.
-        seed: of the data order and the flips.
-        batch_size: images per update.
+        session: checkpoints, history and how often; its cadence leaves nothing open.
         quantise_from: updates of the plain autoencoder.
-        flip: mirror half of the images.
         max_gradient_norm: clipping.
-        log_every: updates between two meetings with the device.
-        checkpoint_every: updates between checkpoints, rounded up to a log line.
-        validate_every: updates between held-out figures, rounded up to a log line.
-        on_update: called after each log line with the update and figures to show.
+
+    Attributes:
+        shown: figures of the last log line and the last validation, for a progress bar.
     """
 
     def __init__(
@@ -66,37 +91,30 @@ class TokenizerTraining:
         *,
         model: VQModel,
         loss: TokenizerLoss,
-        images_NCHW: Tensor,
+        batches: ImageBatches,
         heldout_NCHW: Tensor,
         schedule: LinearDecay,
         optimizer: torch.optim.Optimizer,
         codebook: Codebook,
-        checkpoints: Checkpoints,
-        history: History,
-        forget_after: Callable[[int], None],
-        seed: int,
-        batch_size: int,
+        session: Session,
         quantise_from: int,
-        flip: bool,
         max_gradient_norm: float,
-        log_every: int,
-        checkpoint_every: int,
-        validate_every: int,
-        on_update: Callable[[int, dict[str, Any]], None],
     ) -> None:
-        self.model, self.loss = model, loss
-        self.images_NCHW, self.heldout_NCHW = images_NCHW, heldout_NCHW
-        self.order = DataOrder(len(images_NCHW), batch_size=batch_size, seed=seed)
-        self.schedule, self.optimizer, self.codebook = schedule, optimizer, codebook
-        self.checkpoints, self.history, self.forget_after = checkpoints, history, forget_after
-        self.seed, self.quantise_from, self.flip = seed, quantise_from, flip
-        self.max_gradient_norm, self.log_every = max_gradient_norm, log_every
-        self.checkpoint_every, self.validate_every = checkpoint_every, validate_every
-        self.on_update = on_update
+        self.model, self.loss, self.batches = model, loss, batches
+        self.heldout_NCHW, self.schedule = heldout_NCHW, schedule
+        self.optimizer, self.codebook, self.session = optimizer, codebook, session
+        self.quantise_from, self.max_gradient_norm = quantise_from, max_gradient_norm
+        cadence = session.cadence
+        assert cadence.validate_every is not None and cadence.checkpoint_every is not None
+        self._validations = Regular(every=cadence.validate_every)
+        self._checkpoints = Regular(every=cadence.checkpoint_every)
+        self.shown: dict[str, Any] = {}
+        self._start_window()
 
-        self.update = 0
-        self._shown: dict[str, Any] = {}
-        self._seconds_before, self._started = 0.0, time.perf_counter()
+    @property
+    def update(self) -> int:
+        """Updates made so far."""
+        return self.session.update
 
     def run(self, *, resume: bool = False) -> float:
         """Train to the end; the model holds the weights afterwards.
@@ -111,62 +129,47 @@ class TokenizerTraining:
             UserError: the loss became NaN, or there is nothing to resume.
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is saved.
         """
-        self._started = time.perf_counter()
-        if resume:
-            self._resume()
+        state = self.session.start(resume=resume)
+        if state is not None:
+            self._load(state)
         else:
-            self.forget_after(-1)
             self._save()
-        window: list[LossParts] = []
-        norm, window_started = torch.zeros(()), time.perf_counter()
-        with deferred_interrupt() as interrupt:
-            while self.schedule.outcome is None:
-                parts, norm = self._train_one_update(pending=len(window))
-                window.append(parts)
-                if self.update % self.log_every and len(window) < self.schedule.updates_left:
-                    continue
-                self._log(window, norm.item(), time.perf_counter() - window_started)
-                stop = interrupt.requested
-                if self._due(self.validate_every, len(window)):
-                    self._validate()
-                if stop or self._due(self.checkpoint_every, len(window)):
-                    self._save()
-                self.on_update(self.update, self._shown)
-                if stop:
-                    raise KeyboardInterrupt
-                window, window_started = [], time.perf_counter()
-        return self._seconds()
+        self._start_window()
+        self.session.run(self.schedule, self._train_one_update, self._end_window)
+        return self.session.seconds
 
-    def _train_one_update(self, *, pending: int) -> tuple[LossParts, Tensor]:
-        """The update: batch, forward, backward, clip, step, codebook. No device sync in here,
-        but where a dead code is looked for."""
+    def _start_window(self) -> None:
+        self._window: list[LossParts] = []
+        self._norm, self._window_started = torch.zeros(()), time.perf_counter()
+
+    def _end_window(self, interrupted: bool) -> None:
+        """Log, measure and save what is due."""
+        self._log(self._window, self._norm.item(), time.perf_counter() - self._window_started)
+        ended = self.schedule.outcome is not None
+        if ended or self.session.due(self._validations):
+            self._validate()
+        if interrupted or ended or self.session.due(self._checkpoints):
+            self._save()
+        self._start_window()
+
+    def _train_one_update(self) -> None:
+        """The update: batch, forward, backward, clip, step, codebook. It does not synchronise with
+        the device, but where a code is looked for that no image chooses any more."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate_in(pending)
+            group["lr"] = self.schedule.rate_in(self.session.pending)
         if self.update == self.quantise_from:
             self._start_codebook()
 
-        signed_NCHW = self._batch(self.order.rows(self.update))
+        signed_NCHW = self.batches.batch(self.update, self.model.device)
         parts = self.loss(self.model, signed_NCHW, quantise=self.update >= self.quantise_from)
         parts.total.backward()
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        norm = nn.utils.clip_grad_norm_(trained, self.max_gradient_norm)
+        self._norm = nn.utils.clip_grad_norm_(trained, self.max_gradient_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if parts.ids_M is not None:
             self.codebook.follow(parts.latents_MD, parts.ids_M, update=self.update)
-        self.update += 1
-        return parts, norm
-
-    def _batch(self, rows: list[int]) -> Tensor:
-        """Images in [-1, 1], half of them mirrored where that is asked for."""
-        images_NCHW = self.images_NCHW[rows].to(self.model.device)
-        if self.flip:
-            draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.update)
-            mirrored_N = (torch.rand(len(rows), generator=draw) < 0.5).to(images_NCHW.device)
-            images_NCHW = torch.where(
-                mirrored_N[:, None, None, None], images_NCHW.flip(3), images_NCHW
-            )
-        return to_signed(images_NCHW)
+        self._window.append(parts)
 
     @torch.no_grad()
     def _start_codebook(self) -> None:
@@ -174,7 +177,7 @@ class TokenizerTraining:
         wanted = START_LATENTS_PER_CODE * self.codebook.embedding_KD.shape[0]
         latents: list[Tensor] = []
         while sum(len(part) for part in latents) < wanted:
-            signed_NCHW = self._batch(self.order.rows(self.update + len(latents)))
+            signed_NCHW = self.batches.batch(self.update, self.model.device, ahead=len(latents))
             latents_NDGG = self.model.encode(signed_NCHW).latents
             latents.append(rearrange(latents_NDGG, "n d g h -> (n g h) d"))
         self.codebook.start(torch.cat(latents), batch_latents=len(latents[0]), update=self.update)
@@ -182,7 +185,7 @@ class TokenizerTraining:
     # Records.
 
     def _log(self, window: list[LossParts], norm: float, seconds: float) -> None:
-        """One line of history; the schedule hears the losses.
+        """One line of history; the schedule receives the losses.
 
         Raises:
             UserError: one of them is NaN, or the gradient is, which ruins the next.
@@ -196,20 +199,20 @@ class TokenizerTraining:
         record = {
             "kind": "update",
             "update": self.update,
-            "epoch": round(self.order.epochs(self.update), 4),
+            "epoch": round(self.batches.order.epochs(self.update), 4),
             "train_loss": sum(losses) / len(losses),
             **means,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": norm,
-            "images_per_second": round(len(window) * self.order.batch_size / seconds, 1),
+            "images_per_second": round(len(window) * self.batches.order.batch_size / seconds, 1),
         }
-        self._shown["l1"] = f"{means['l1']:.4f}"
+        self.shown["l1"] = f"{means['l1']:.4f}"
         if self.update > self.quantise_from:
             usage = self.codebook.usage(update=self.update, window=USAGE_WINDOW)
             perplexity = self.codebook.perplexity()
             record |= {"usage": usage, "perplexity": perplexity, "restarts": self.codebook.restarts}
-            self._shown |= {"usage": f"{usage:.1%}", "perplexity": f"{perplexity:.0f}"}
-        self.history(record)
+            self.shown |= {"usage": f"{usage:.1%}", "perplexity": f"{perplexity:.0f}"}
+        self.session.journal.write(record)
         self.schedule.observe(losses if math.isfinite(norm) else [*losses[:-1], math.nan])
         if self.schedule.outcome == "diverged":
             raise UserError(
@@ -222,7 +225,7 @@ class TokenizerTraining:
         if self.update <= self.quantise_from:
             return
         quality = measure_tokenizer(VQTokenizer(self.model), self.heldout_NCHW)
-        self.history(
+        self.session.journal.write(
             {
                 "kind": "epoch",
                 "update": self.update,
@@ -232,44 +235,25 @@ class TokenizerTraining:
                 "stability": quality.stability.mean,
             }
         )
-        self._shown |= {
+        self.shown |= {
             "psnr": f"{quality.psnr_db.mean:.2f} dB",
             "stable": f"{quality.stability.mean:.1%}",
         }
 
-    def _due(self, every: int, updates: int) -> bool:
-        """Whether a multiple of `every` lies within the last `updates` updates, or all are done."""
-        crossed = self.update // every > (self.update - updates) // every
-        return crossed or self.schedule.outcome is not None
-
     # States.
 
     def _save(self) -> None:
-        self.checkpoints.save(
-            self.update,
+        self.session.save(
             {
-                "update": self.update,
-                "seconds": self._seconds(),
                 "weights": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "codebook": self.codebook.state_dict(),
                 "schedule": self.schedule.state_dict(),
-            },
+            }
         )
 
-    def _resume(self) -> None:
-        state, notices = self.checkpoints.load_newest()
+    def _load(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.codebook.load_state_dict(state["codebook"])
         self.schedule.load_state_dict(state["schedule"])
-        self.update, self._seconds_before = state["update"], state["seconds"]
-        self.forget_after(self.update)
-        self.checkpoints.drop_after(self.update)
-        for notice in [*notices, f"resumed after update {self.update}"]:
-            self.history(
-                {"kind": "event", "update": self.update, "event": "resume", "message": notice}
-            )
-
-    def _seconds(self) -> float:
-        return self._seconds_before + time.perf_counter() - self._started

@@ -20,8 +20,9 @@ from common.measure.probe import probe_sequences
 from common.model.causal_lm import save_greedy
 from common.model.small_llama import small_llama
 from common.pretrain import Pretraining, run_pretraining
-from common.pretrain_config import PretrainOptions, check_least
+from common.pretrain_config import PretrainOptions
 from common.tools.jsonl import read_jsonl
+from common.tools.values import check_values
 
 VOCABULARY, LENGTH, SEQUENCES = 20, 10, 48
 
@@ -226,7 +227,6 @@ def test_what_a_run_refuses(tmp_path: Path, changed: dict[str, Any], message: st
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"length": 1}, "length to be at least 2; got 1; change --length"),
         ({"micro_batch_size": 0}, "micro_batch_size to be at least 1, or null; got 0"),
         *(
             ({name: 0}, f"{name} to be at least 1; got 0")
@@ -235,9 +235,9 @@ def test_what_a_run_refuses(tmp_path: Path, changed: dict[str, Any], message: st
     ],
 )
 def test_ranges(changed: dict[str, Any], message: str) -> None:
-    check_least(options(Path("out")), {"length": 2})
+    check_values(options(Path("out")))
     with pytest.raises(UserError, match=message):
-        check_least(options(Path("out"), **changed), {"length": 2})
+        check_values(options(Path("out"), **changed))
 
 
 def test_saving_is_neutral_and_may_come_with_a_card(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_interrupt_saves_at_the_next_log_line(
         asked.requested = loop.update == 6
         return train(loop, **options)
 
-    monkeypatch.setattr("image.tokenizer.training.deferred_interrupt", Deferred)
+    monkeypatch.setattr("common.hyperfit.session.deferred_interrupt", Deferred)
     monkeypatch.setattr(image.tokenizer.run.TokenizerTraining, "_train_one_update", ask)
     out = tmp_path / "run"
     argv = ["--out", str(out), *SMALL]

@@ -108,7 +108,7 @@ def test_dry_run_loads_no_weights(
     ("arguments", "message"),
     [
         (("--prompt", ""), "an empty one"),
-        (("--new_tokens", "0"), "new_tokens of at least 1"),
+        (("--new_tokens", "0"), "new_tokens to be at least 1"),
         (("--no_such_option", "1"), "no_such_option"),
         (("--method", "beam"), "beam"),
         (("--prompt", "x" * 60, "--new_tokens", "5"), "at most 64 tokens"),

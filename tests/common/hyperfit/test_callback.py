@@ -39,7 +39,11 @@ from common.hyperfit.checkpoint import Checkpoints
 from common.hyperfit.loop import TrainingLoop
 from common.hyperfit.loss_to_zero import LossToZero
 from common.hyperfit.options import ScheduleOptions
+from common.hyperfit.session import Session
+from common.hyperfit.spacing import Cadence
+from common.hyperfit.update import Batches
 from common.model.head import attach_head
+from common.record.journal import Journal
 from common.tools.device import Compute
 
 SEQUENCES, LENGTH, VOCABULARY = 6, 8, 16
@@ -430,18 +434,17 @@ def test_callback_and_loop_make_the_same_run(tmp_path: Path) -> None:
     )
     result = TrainingLoop(
         head=attach_head(ours, ids_NT[:2]),
-        sequences_NT=ids_NT,
-        heldout_NT=None,
+        batches=Batches(
+            sequences_NT=ids_NT, seed=0, batch_size=SEQUENCES, micro_batch_size=SEQUENCES
+        ),
         schedule=schedule,
         optimizer=torch.optim.AdamW(ours.parameters(), lr=5e-3, weight_decay=0.0),
         compute=Compute(torch.device("cpu"), bf16=False),
-        checkpoints=Checkpoints(tmp_path / "checkpoints"),
-        history=records.append,
-        forget_after=lambda _update: None,
-        seed=0,
-        batch_size=SEQUENCES,
-        micro_batch_size=SEQUENCES,
-        log_every=1,
+        session=Session(
+            Checkpoints(tmp_path / "checkpoints"),
+            Journal(write=records.append, forget_after=lambda _update: None),
+            Cadence(log_every=1),
+        ),
     ).run()
     assert result.outcome == callback.scheduler.outcome == "reached"
     assert result.updates == callback.scheduler.update > 20

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from common.errors import UserError
 from common.hyperfit.checkpoint import Checkpoints
-from common.hyperfit.loop import TrainingLoop, TrainResult, loss_and_accuracy
+from common.hyperfit.loop import TrainingLoop
 from common.hyperfit.loss_to_zero import LossToZero
 from common.hyperfit.options import ScheduleOptions
+from common.hyperfit.result import TrainResult
+from common.hyperfit.session import Session
+from common.hyperfit.spacing import Cadence
+from common.hyperfit.update import Batches, StepOptions, Updates, loss_and_accuracy
+from common.hyperfit.validation import CurvePoint, HeldOut
 from common.model.head import attach_head
+from common.record.journal import Journal
 from common.tools.device import Compute
 from common.tools.jsonl import read_jsonl, to_jsonl
 from common.tools.modules import copy_weights, load_weights, trainable_parameters
@@ -74,23 +81,45 @@ class Run:
         if step is not None:
             optimizer.register_step_pre_hook(lambda *_: step())
         options: dict[str, Any] = {
-            "head": attach_head(self.model, sequences(2, 1)),
             "sequences_NT": sequences(TRAIN, 1),
             "heldout_NT": sequences(4, 2),
-            "schedule": loss_to_zero(**schedule),
-            "optimizer": optimizer,
-            "compute": FP32,
-            "checkpoints": Checkpoints(folder / "checkpoints"),
-            "history": self.write,
-            "forget_after": self.forget_after,
             "seed": 7,
             "batch_size": BATCH,
             "micro_batch_size": BATCH,
             "log_every": 4,
             "checkpoint_every": 8,
             "validate_every": 5,
-        }
-        self.loop = TrainingLoop(**(options | changes))
+        } | changes
+
+        def group(kind: Any, **renamed: str) -> Any:
+            """The options that are fields of a dataclass; `renamed`: its field -> option."""
+            names = {entry.name: renamed.get(entry.name, entry.name) for entry in fields(kind)}
+            given = {field: name for field, name in names.items() if name in options}
+            return kind(**{field: options.pop(name) for field, name in given.items()})
+
+        held_out = group(
+            HeldOut,
+            sequences_NT="heldout_NT",
+            continue_prompts="curve",
+            continued_tokens="curve_tokens",
+        )
+        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.loop = TrainingLoop(
+            head=attach_head(self.model, sequences(2, 1)),
+            batches=group(Batches),
+            schedule=loss_to_zero(**schedule),
+            optimizer=optimizer,
+            compute=FP32,
+            session=Session(
+                self.checkpoints,
+                Journal(write=self.write, forget_after=self.forget_after),
+                group(Cadence),
+                on_window=options.pop("on_update", None),
+            ),
+            held_out=held_out,
+            step=group(StepOptions),
+        )
+        assert not options, options
 
     def write(self, record: dict[str, Any]) -> None:
         clean = {k: None if isinstance(v, float) and v != v else v for k, v in record.items()}
@@ -154,13 +183,13 @@ def test_reaches_the_target_measured_by_a_plain_pass(tmp_path: Path) -> None:
 def test_mean_loss_is_over_tokens_whatever_the_batch(tmp_path: Path) -> None:
     run = Run(tmp_path)
     measured = [
-        loss_and_accuracy(run.loop.head, sequences(TRAIN, 1), size, run.loop.compute)
+        loss_and_accuracy(run.loop.updates.head, sequences(TRAIN, 1), size, FP32)
         for size in (1, 3, TRAIN)
     ]
     assert [loss for loss, _ in measured] == pytest.approx([measured[0][0]] * 3, rel=1e-6)
     assert {accuracy for _, accuracy in measured} == {naive_accuracy(run.model)}
     with_prompt = loss_and_accuracy(
-        run.loop.head, sequences(TRAIN, 1), 3, run.loop.compute, first_target=5
+        run.loop.updates.head, sequences(TRAIN, 1), 3, FP32, first_target=5
     )
     assert with_prompt[1] == naive_accuracy(run.model, first_target=5)
 
@@ -209,7 +238,7 @@ def test_batch_accuracy_is_that_of_the_batch_before_the_update(tmp_path: Path) -
 
 def test_update_against_a_plain_torch_loop(tmp_path: Path) -> None:
     run = Run(tmp_path, schedule=FIXED | {"fixed_updates": 3}, log_every=1)
-    rows = [run.loop.order.rows(update) for update in range(3)]
+    rows = [run.loop.updates.batches.order.rows(update) for update in range(3)]
     reference = tiny_model()
     load_weights(reference, run.weights())
     run.loop.run()
@@ -275,9 +304,9 @@ def test_interrupt_saves_and_resumes_bit_identically(
     assert_equal_weights(run.weights(), uninterrupted.weights())
     assert run.history() == uninterrupted.history()
     assert result.final_loss == expected.final_loss
-    assert result.best_update == expected.best_update
-    assert result.early_stopped is not None and expected.early_stopped is not None
-    assert_equal_weights(result.early_stopped, expected.early_stopped)
+    assert result.best is not None and expected.best is not None
+    assert result.best.update == expected.best.update
+    assert_equal_weights(result.best.weights, expected.best.weights)
 
 
 def test_second_interrupt_does_not_wait(tmp_path: Path) -> None:
@@ -288,7 +317,7 @@ def test_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     run = Run(tmp_path, on_step=at_step(2, twice))
     with pytest.raises(KeyboardInterrupt):
         run.loop.run()
-    assert run.loop.checkpoints.updates() == [0]
+    assert run.checkpoints.updates() == [0]
 
 
 def killed_in_the_middle(folder: Path) -> None:
@@ -421,9 +450,9 @@ def test_nan_for_ever_ends_with_the_last_good_weights(tmp_path: Path) -> None:
 def test_early_stopped_weights_are_those_of_the_lowest_validation_loss(tmp_path: Path) -> None:
     model, seen = tiny_model(), []
 
-    def validation() -> dict[str, float]:
+    def validation() -> CurvePoint:
         seen.append(copy_weights(trainable_parameters(model)))
-        return {"rep_4": 0.25}
+        return CurvePoint(figures={"rep_4": 0.25})
 
     # Held-out data near the training data, so that the minimum is neither first nor last.
     heldout_NT = sequences(TRAIN, 1)
@@ -434,10 +463,9 @@ def test_early_stopped_weights_are_those_of_the_lowest_validation_loss(tmp_path:
     losses = [line["validation_loss"] for line in lines]
     lowest = losses.index(min(losses))
     assert 0 < lowest < len(losses) - 1
-    assert result.best_validation_loss == losses[lowest]
-    assert result.best_update == lines[lowest]["update"]
-    assert result.early_stopped is not None
-    assert_equal_weights(result.early_stopped, seen[lowest])
+    assert result.best is not None and result.best.loss == losses[lowest]
+    assert result.best.update == lines[lowest]["update"]
+    assert_equal_weights(result.best.weights, seen[lowest])
     assert {line["rep_4"] for line in lines} == {0.25}
 
 
@@ -466,11 +494,15 @@ def test_stall_and_budget_end_without_pretence(tmp_path: Path) -> None:
 
 def test_diversity_that_stops_growing_ends_the_run(tmp_path: Path) -> None:
     values = iter([0.1, 0.2, 0.4, 0.4, 0.39, 0.38])
+
+    def growing() -> CurvePoint:
+        value = next(values)
+        return CurvePoint(figures={"ttr_96": value}, diversity=value)
+
     run = Run(
         tmp_path,
         schedule={"diversity_patience": 3},
-        curve=lambda: {"ttr_96": next(values)},
-        ttr_name="ttr_96",
+        curve=growing,
     )
     result = run.loop.run()
     assert result.outcome == "diversity_stopped"
@@ -525,11 +557,11 @@ def test_every_option_has_an_effect(tmp_path: Path) -> None:
 def test_checkpoint_every(tmp_path: Path) -> None:
     run = Run(tmp_path, schedule=FIXED, checkpoint_every=100)
     run.loop.run()
-    assert run.loop.checkpoints.updates() == [0, 22]
+    assert run.checkpoints.updates() == [0, 22]
 
 
 def test_seconds_by_part_cover_the_training(tmp_path: Path) -> None:
-    run = Run(tmp_path, schedule=FIXED, curve=lambda: {"rep_4": 0.5})
+    run = Run(tmp_path, schedule=FIXED, curve=lambda: CurvePoint(figures={"rep_4": 0.5}))
     result = run.loop.run()
     parts = result.seconds_by_part
     assert sum(parts.values()) == pytest.approx(result.seconds, abs=0.05)
@@ -547,7 +579,7 @@ def test_seconds_of_a_resumed_run_hold_the_earlier_ones(tmp_path: Path) -> None:
             on_step=at_step(9, lambda: os.kill(os.getpid(), signal.SIGINT)),
         ).loop.run()
     run = Run(tmp_path, schedule=FIXED)
-    saved, _ = run.loop.checkpoints.load_newest()
+    saved, _ = run.checkpoints.load_newest()
     result = run.loop.run(resume=True)
     for part, seconds in saved["seconds_by_part"].items():
         assert result.seconds_by_part[part] >= round(seconds, 3), part
@@ -557,7 +589,7 @@ def test_seconds_of_a_resumed_run_hold_the_earlier_ones(tmp_path: Path) -> None:
 def test_points_without_options_are_spaced_by_their_cost(tmp_path: Path) -> None:
     """Few and widening where they cost much, and the same in a run that was interrupted."""
     automatic: dict[str, Any] = {"validate_every": None, "checkpoint_every": None, "log_every": 1}
-    automatic |= {"curve_tokens": 10, "curve": lambda: {"rep_4": 0.5}}
+    automatic |= {"curve_tokens": 10, "curve": lambda: CurvePoint(figures={"rep_4": 0.5})}
     whole, folder = tmp_path / "whole", tmp_path / "interrupted"
     whole.mkdir()
     folder.mkdir()
@@ -568,7 +600,7 @@ def test_points_without_options_are_spaced_by_their_cost(tmp_path: Path) -> None
     # the curve 20, which leaves the least that there may be between both ends.
     assert [line["update"] for line in lines] == [0, 3, 6, 10, 22]
     assert [line["update"] for line in lines if "rep_4" in line] == [0, 6, 22]
-    assert run.loop.checkpoints.updates() == [0, 22]  # 2,000 tokens each: one in 2,778 updates
+    assert run.checkpoints.updates() == [0, 22]  # 2,000 tokens each: one in 2,778 updates
     with pytest.raises(KeyboardInterrupt):
         Run(
             folder,
@@ -586,7 +618,7 @@ def test_the_initial_weights_are_written_once(tmp_path: Path) -> None:
     run = Run(tmp_path, schedule=FIXED | {"fixed_updates": 1})
     run.loop.run()
     weights = sum(p.numel() * 4 for p in run.model.parameters())
-    first = run.loop.checkpoints.folder / "update-00000000.pt"
+    first = run.checkpoints.folder / "update-00000000.pt"
     assert weights < first.stat().st_size < 1.5 * weights
     state = torch.load(first, weights_only=True)
     assert_equal_weights(state["weights"], copy_weights(trainable_parameters(tiny_model())))
@@ -623,12 +655,12 @@ def test_a_rate_test_leaves_weights_optimizer_and_random_numbers_as_they_were(
     run = auto_run(tmp_path / "auto")
     torch.manual_seed(5)
     before, random = run.weights(), torch.get_rng_state()
-    run.loop._prepare_bodies()
     run.loop.model.train()
+    run.loop._prepare()
     run.loop._find_rate()
     assert_equal_weights(run.weights(), before)
     assert torch.equal(torch.get_rng_state(), random)
-    assert run.loop.optimizer.state_dict()["state"] == {}
+    assert run.loop.updates.optimizer.state_dict()["state"] == {}
     (tested,) = run.history("rate_test")
     assert len(tested["learning_rates"]) == len(tested["changes_nats"]) > 12
     assert tested["changes_nats"][0] == pytest.approx(0.0, abs=1e-6)
@@ -649,14 +681,13 @@ def test_a_rate_test_leaves_weights_optimizer_and_random_numbers_as_they_were(
 def test_a_resumed_run_does_not_repeat_the_rate_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, killed = auto_run(tmp_path / "whole"), auto_run(tmp_path / "killed")
-    whole.loop.run()
-
     def kill(update: int) -> None:
         if update == 12:
             raise KeyboardInterrupt
 
-    killed.loop.on_update = kill
+    whole = auto_run(tmp_path / "whole")
+    killed = auto_run(tmp_path / "killed", on_update=kill)
+    whole.loop.run()
     with pytest.raises(KeyboardInterrupt):
         killed.loop.run()
     again = auto_run(tmp_path / "killed")
@@ -671,18 +702,18 @@ def test_a_run_killed_in_the_rate_test_begins_it_again_and_ends_alike(
 ) -> None:
     whole, killed = auto_run(tmp_path / "whole"), auto_run(tmp_path / "killed")
     whole.loop.run()
-    real, steps = TrainingLoop._update_on, iter(range(100))
+    real, steps = Updates.make, iter(range(100))
 
-    def die(self: TrainingLoop, *arguments: Any, **named: Any) -> None:
+    def die(self: Updates, *arguments: Any, **named: Any) -> Any:
         if next(steps) == 11:
             raise KeyboardInterrupt
-        real(self, *arguments, **named)
+        return real(self, *arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingLoop, "_update_on", die)
+        patch.setattr(Updates, "make", die)
         with pytest.raises(KeyboardInterrupt):
             killed.loop.run()
-    assert not killed.loop.checkpoints.updates()
+    assert not killed.checkpoints.updates()
     again = auto_run(tmp_path / "killed")
     again.loop.run()
     assert_equal_weights(again.weights(), whole.weights())

@@ -205,7 +205,7 @@ def test_a_found_rate_is_part_of_the_state() -> None:
     copied = loss_to_zero(learning_rate="auto")
     copied.load_state_dict(json.loads(json.dumps(schedule.state_dict())))
     assert copied.rate == 0.25 and not copied.wants_rate
-    with pytest.raises(UserError, match=r"learning_rate to be a positive number or auto"):
+    with pytest.raises(UserError, match=r"learning_rate to be a positive number, or auto"):
         loss_to_zero(learning_rate=0.0)
 
 

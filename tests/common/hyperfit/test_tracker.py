@@ -11,6 +11,7 @@ import pytest
 import common.hyperfit.tracker
 from common.errors import UserError
 from common.hyperfit.tracker import tracked
+from common.record.journal import Journal
 
 
 class FakeTracker:
@@ -41,18 +42,20 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FOLDER = Path("out") / "tracker"
+PRINTED = Journal(write=print, forget_after=print)
 
 
 def test_numbers_of_a_record_at_their_update() -> None:
     lines: list[Any] = []
+    forgotten: list[int] = []
     options = {"seed": 1, "train.tune": "all", "data.train": ["a"], "out": None}
-    with tracked(
-        lines.append, "tensorboard", folder=FOLDER, project="p", options=options
-    ) as history:
-        history({"kind": "update", "update": 8, "train_loss": 0.5, "phase": "descend"})
-        history({"kind": "event", "update": 9, "event": "stall", "message": "raised"})
-        history({"kind": "epoch", "update": 16, "ttr_96": None, "epoch": 2})
-    assert [line["update"] for line in lines] == [8, 9, 16]
+    journal = Journal(write=lines.append, forget_after=forgotten.append)
+    with tracked(journal, "tensorboard", folder=FOLDER, project="p", options=options) as both:
+        both.write({"kind": "update", "update": 8, "train_loss": 0.5, "phase": "descend"})
+        both.write({"kind": "event", "update": 9, "event": "stall", "message": "raised"})
+        both.forget_after(7)
+        both.write({"kind": "epoch", "update": 16, "ttr_96": None, "epoch": 2})
+    assert [line["update"] for line in lines] == [8, 9, 16] and forgotten == [7]
     shown = {"seed": 1, "train.tune": "all", "data.train": "['a']", "out": "None"}
     assert FakeTracker.calls == [
         ("p", FOLDER),
@@ -67,15 +70,15 @@ def test_numbers_of_a_record_at_their_update() -> None:
 def test_an_interrupted_run_still_closes_its_tracker() -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        tracked(print, "tensorboard", folder=FOLDER, project="p", options={}),
+        tracked(PRINTED, "tensorboard", folder=FOLDER, project="p", options={}),
     ):
         raise KeyboardInterrupt
     assert FakeTracker.calls[-1] == "end"
 
 
 def test_without_a_tracker_the_history_stays_alone() -> None:
-    with tracked(print, "none", folder=FOLDER, project="p", options={}) as history:
-        assert history is print
+    with tracked(PRINTED, "none", folder=FOLDER, project="p", options={}) as journal:
+        assert journal is PRINTED
 
 
 @pytest.mark.parametrize("tracker", ["tensorboard", "wandb", "trackio"])
@@ -84,6 +87,6 @@ def test_missing_tracker(monkeypatch: pytest.MonkeyPatch, tracker: Any) -> None:
     fix = r"hyperfitting\[track\]" if tracker == "tensorboard" else f"pip install {tracker}"
     with (
         pytest.raises(UserError, match=fix),
-        tracked(print, tracker, folder=FOLDER, project="p", options={}),
+        tracked(PRINTED, tracker, folder=FOLDER, project="p", options={}),
     ):
         pass
