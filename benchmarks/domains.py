@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.config import RunConfig
+from common.report.names import Reference
+from image.config import REFERENCE as IMAGE_REFERENCE
 from image.config import ImageRunConfig
+from text.config import REFERENCE as TEXT_REFERENCE
 from text.config import TextRunConfig
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ class BenchDomain:
 
     Attributes:
         title: its name in the report.
+        truth: the condition that people wrote or photographed, and what the report calls it.
         config_class: options of a run.
         load: reads the data and the original model of a run, given its options.
         load_model: reads the model that a run saved, given its folder.
@@ -41,6 +45,7 @@ class BenchDomain:
     """
 
     title: str
+    truth: Reference
     config_class: type[RunConfig]
     load: Callable[[Any], Domain]
     load_model: Callable[[str], PreTrainedModel]
@@ -85,6 +90,7 @@ def _share_codes(config: ImageRunConfig, folder: Path) -> RunConfig:
 DOMAINS = {
     "text": BenchDomain(
         title="Text",
+        truth=TEXT_REFERENCE,
         config_class=TextRunConfig,
         load=_load_text,
         load_model=_load_text_model,
@@ -95,6 +101,7 @@ DOMAINS = {
     ),
     "image": BenchDomain(
         title="Images",
+        truth=IMAGE_REFERENCE,
         config_class=ImageRunConfig,
         load=_load_images,
         load_model=_load_image_model,
@@ -105,3 +112,6 @@ DOMAINS = {
     ),
 }
 """By the name that configurations, cells and runs have, in the report's order."""
+
+TRUTHS = {one.truth.condition: one.truth.words for one in DOMAINS.values()}
+"""What the report calls the true continuations, by their condition."""

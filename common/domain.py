@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 
 from common.measure.intervals import Interval
+from common.report.names import Reference
 from common.report.presentation import Presentation
 
 Split = Literal["train", "heldout"]
@@ -99,6 +100,8 @@ class Domain(Protocol):
     # How many tokens at the end of a continuation the type-token ratio looks at, and its key.
     ttr_window: int
     ttr_name: str
+    # The condition that others are compared with, and what the reader calls it.
+    reference: Reference
     # Metrics that a short table shows.
     main_metrics: tuple[str, ...]
     # The first position of a sequence that training and validation predict, at least 1.

@@ -211,6 +211,7 @@ def run_experiment(
             for name, values in one.get("across_samples", {}).items()
         },
         provenance=provenance(config.seed, command, model=origin),
+        reference=domain.reference._asdict(),
     )
     folder.write_samples(evaluator.samples(generated))
     with folder.manifest.adding(folder.model.name) as added:

@@ -30,6 +30,7 @@ from common.errors import run_cli
 from common.measure.intervals import bootstrap_mean
 from common.model.origin import ModelOrigin
 from common.model.small_llama import small_llama
+from common.report.names import Reference
 from common.report.presentation import Presentation
 from common.report.terminal import before_after
 from common.tools.files import atomic_write_text
@@ -93,6 +94,7 @@ class Walks:
     """
 
     name = "walks"
+    reference = Reference("human", "true walks")  # what the report compares the others with
     ttr_window, ttr_name = 96, "ttr_96"  # over the last 96 tokens of a continuation: all of them
     main_metrics: tuple[str, ...] = ("ttr_96", "rep_4", "overlap_tokens", "legal_steps")
     first_target = 1  # every token but the first is predicted, and carries loss
@@ -113,10 +115,13 @@ class Walks:
         return [_prompts("near", walks(6, seed=2)), _prompts("far", walks(5, seed=3))]
 
     def conditions(self) -> list[Condition]:
-        """The usual comparisons; "human" is what the report calls the true continuations."""
+        """The usual comparisons; the reference are the true continuations."""
         plain = sampling_config(top_p=self.measure.top_p, temperature=1.0, top_k=0)
         return standard_conditions(
-            self.measure, sampled="top-p", at_temperature_1=plain, references=["human"]
+            self.measure,
+            sampled="top-p",
+            at_temperature_1=plain,
+            references=[self.reference.condition],
         )
 
     def processors(self) -> list[LogitsProcessor]:

@@ -9,9 +9,11 @@ from typing import Annotated
 
 from common.config import RunConfig, TrainConfig
 from common.model.recipe import find_recipe
+from common.report.names import Reference
 from common.tools.ranges import Count, Range, at_least
 
 DOMAIN = "image"
+REFERENCE = Reference("real", "real images")
 MOST_SIZE = 1024
 """Largest side in pixels of a training image: larger ones make too many codes to be of use."""
 

@@ -15,15 +15,15 @@ from transformers import LogitsProcessor, PreTrainedModel
 from common.conditions import methods_json
 from common.domain import Condition, Generations, Judgement, PromptSet, Split
 from common.report.presentation import Presentation
-from image.config import DOMAIN
+from image.config import DOMAIN, REFERENCE
 from image.data import ImageData, completed_codes
 from image.measure.judge import ImageJudge
 from image.model import OnlyCodes, Vocabulary, save_transformer
 from image.report.presentation import ROWS_SHOWN, present
 from image.tokenizer.load import ImageTokenizer
 
-# Through the tokenizer, which no completion can beat, and as it was.
-REFERENCES = ("reconstruction", REAL := "real")
+RECONSTRUCTION = "reconstruction"
+"""What really followed, through the tokenizer, which no completion can beat."""
 
 
 class ImageDomain:
@@ -39,7 +39,7 @@ class ImageDomain:
         main_fidelity: name of the fidelity metric that a short table shows.
     """
 
-    name = DOMAIN
+    name, reference = DOMAIN, REFERENCE
     word_start_V: Tensor | None = None
 
     def __init__(
@@ -85,7 +85,7 @@ class ImageDomain:
         """Repeats among codes, fidelity and copies of the completed images, which are shown."""
         codes_PL = _codes(generated)
         decoded_PCHW = self._decoded(codes_PL)
-        real = generated.condition == REAL
+        real = generated.condition == REFERENCE.condition
         images_PCHW = self._data.prompts_PCHW if real else decoded_PCHW
         metrics = self._judge.score(images_PCHW, decoded_PCHW, codes_PL)
         return Judgement(metrics=metrics, shown=images_PCHW)

@@ -7,9 +7,9 @@ from common.conditions import standard_conditions
 from common.decode.methods import sampling_config
 from common.record.provenance import ModelOrigin
 from common.tools.device import pick_device
-from image.config import ImageRunConfig
+from image.config import REFERENCE, ImageRunConfig
 from image.data import load_image_data
-from image.domain import REFERENCES, ImageDomain
+from image.domain import RECONSTRUCTION, ImageDomain
 from image.measure.features import load_extractor
 from image.measure.judge import ImageJudge
 from image.model import check_fits, load_transformer, meta_transformer, vocabulary
@@ -28,7 +28,7 @@ def prepare(config: ImageRunConfig) -> Prepared:
         config.measure,
         sampled="sampled",
         at_temperature_1=sampling_config(top_p=1.0, temperature=1.0, top_k=0),
-        references=REFERENCES,
+        references=[RECONSTRUCTION, REFERENCE.condition],
     )
     tokenizer = load_tokenizer(config.tokenizer or tokenizer_of(config.model), device=device)
     shape = meta_transformer(config.model)

@@ -9,12 +9,14 @@ from typing import Annotated, Literal
 
 from common.config import RunConfig
 from common.model.recipe import find_recipe
+from common.report.names import Reference
 from common.tools.options import require
 from common.tools.ranges import Count, at_least
 from common.tools.values import check_values
 from text.known_models import NAMES
 
 DOMAIN = "text"
+REFERENCE = Reference("human", "human text")
 HELDOUT = "heldout"
 
 

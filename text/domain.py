@@ -10,7 +10,7 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from common.domain import Condition, Generations, Judgement, PromptSet, Split
 from common.report.presentation import Presentation
-from text.config import DOMAIN
+from text.config import DOMAIN, REFERENCE
 from text.data import TextData
 from text.pieces import pieces, word_start_mask
 from text.save import save_model
@@ -26,7 +26,7 @@ class TextDomain:
         conditions: what to compare.
     """
 
-    name = DOMAIN
+    name, reference = DOMAIN, REFERENCE
     ttr_window, ttr_name = 96, "ttr_96"
     main_metrics: tuple[str, ...] = ("ttr_96", "rep_4", "overlap_over_10")
     first_target = 1

@@ -8,7 +8,7 @@ from common.command import Prepared
 from common.conditions import standard_conditions
 from common.decode.methods import sampling_config
 from common.report.terminal import before_after
-from text.config import TextRunConfig
+from text.config import REFERENCE, TextRunConfig
 from text.data import load_data
 from text.domain import TextDomain
 from text.model import (
@@ -37,7 +37,7 @@ def prepare(config: TextRunConfig) -> Prepared:
         config.measure,
         sampled="top-p",
         at_temperature_1=sampling_config(top_p=config.measure.top_p, temperature=1.0, top_k=0),
-        references=["human"],
+        references=[REFERENCE.condition],
     )
 
     def load() -> TextDomain:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from benchmarks.domains import TRUTHS
 from benchmarks.evidence.over_seeds import Group, Value
-from common.report.names import REFERENCES, condition_label, metric_label
+from common.report.names import condition_label, metric_label
 
 _SAMPLED = re.compile(r"([\w-]+?)-(top-p|sampled)(-t1)?")
 _OF_NETWORK = re.compile(r"(\w+)(\[.+\])")
@@ -84,7 +85,7 @@ def condition_words(group: Group, name: str) -> str:
     """
     match = _SAMPLED.fullmatch(name)
     if match is None:
-        return REFERENCES.get(name, condition_label(name))
+        return TRUTHS.get(name, condition_label(name))
     stage, kind, at_one = match.groups()
     top_p, temperature, top_k = (
         group.cells[0].config[f"measure.{option}"] for option in ("top_p", "temperature", "top_k")

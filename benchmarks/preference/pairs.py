@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.domains import DOMAINS
+from benchmarks.domains import DOMAINS, TRUTHS
 from benchmarks.preference.read_runs import Prompt, Run, differ_in_seed_alone
 from common.errors import UserError
-from common.report.names import REFERENCES, Methods, condition_label
+from common.report.names import Methods, condition_label
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def contests(runs: Sequence[Run], pairs: str | None) -> list[Contest]:
 
     def side(run: Run, condition: str) -> Side:
         # What people wrote or photographed is the same contender in every run.
-        plain = run.domain not in apart or condition in REFERENCES
+        plain = run.domain not in apart or condition in TRUTHS
         # Repeats of one configuration decode alike; an older one may not have recorded how.
         alike = [run] if run.domain in apart else [one for one in runs if one.domain == run.domain]
         name = next((_sampled(condition, one.methods) for one in alike if one.methods), condition)

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +21,6 @@ from common.model.origin import ModelOrigin, shorten_paths
 
 DISTRIBUTION = "hyperfitting"
 _PACKAGES = (DISTRIBUTION, "transformers", "accelerate", "numpy")
-_RESULTS = ("benchmarks/results", "benchmarks/REPORT.md", "benchmarks/report.html")
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -73,9 +73,18 @@ def git_state(root: Path) -> tuple[str | None, bool | None]:
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if top is None or commit is None or Path(top).resolve() != root.resolve():
         return None, None
-    excluded = [f":(exclude){path}" for path in _RESULTS]
+    excluded = [f":(exclude){path}" for path in _result_paths(root)]
     changes = _git(root, "status", "--porcelain", "--", ".", *excluded)
     return commit, None if changes is None else bool(changes)
+
+
+def _result_paths(root: Path) -> list[str]:
+    """Files of the checkout that are results, as its pyproject.toml lists them."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return project.get("tool", {}).get(DISTRIBUTION, {}).get("results", [])
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -280,6 +280,7 @@ def make_metrics(
     by_position: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
     methods: Mapping[str, Mapping[str, Any]] | None = None,
     across_samples: Mapping[str, Mapping[str, Any]] | None = None,
+    reference: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The content of `metrics.json`, schema 1 (`common/record/schema/metrics.schema.json`).
 
@@ -296,6 +297,8 @@ def make_metrics(
         by_position: model name -> measure -> its mean at each token of the true continuations.
         methods: condition -> decoding method, from `common.conditions.methods_json`.
         across_samples: condition -> metric -> interval as JSON, from `common.across_samples`.
+        reference: "condition", the one that others are compared with, and "words", what the reader
+            calls it.
     """
     return {
         "schema": SCHEMA_VERSION,
@@ -304,6 +307,7 @@ def make_metrics(
         "probe": {model: _probe_json(measures) for model, measures in probe.items()},
         "by_position": dict(by_position or {}),
         "methods": dict(methods or {}),
+        **({} if reference is None else {"reference": dict(reference)}),
         "conditions": {
             condition: {
                 prompt_set: {metric: interval.to_json() for metric, interval in metrics.items()}

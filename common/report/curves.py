@@ -11,7 +11,7 @@ from typing import Any
 
 from common.hyperfit.rate_test import FLAT_SHARE, smoothed
 from common.report.charts import Level, Marker, Series, line_chart
-from common.report.names import reference_name, ttr_name
+from common.report.names import reference_of, ttr_name
 
 History = Sequence[Mapping[str, Any]]
 
@@ -37,7 +37,8 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
     target = metrics["training"].get("target_loss")
     accuracy = metrics["training"].get("target_accuracy")
     conditions = metrics["conditions"]
-    ttr, reference = ttr_name(conditions) or "", reference_name(conditions) or ""
+    ttr, named = ttr_name(conditions) or "", reference_of(metrics)
+    reference = "" if named is None else named.condition
     charts = [
         (
             "Loss (nats per token, log scale)",

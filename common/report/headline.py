@@ -15,31 +15,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.report.names import (
-    REFERENCES,
+    Reference,
     condition_label,
     metric_label,
-    reference_name,
+    reference_of,
     ttr_name,
 )
 
 NEAR_HUMAN = 0.75
 _ORIGINAL, _HYPERFITTED = "original-greedy", "hyperfitted-greedy"
 _TO = "\u00a0→\u00a0"
-_CONTROLS = (
-    "original-top-p",
-    "original-top-p-t1",
-    "original-sampled",
-    "original-sampled-t1",
-    "original-repetition-penalty",
-    "early-stopped-greedy",
-)
+_WITHOUT_HYPERFITTING = ("original-", "early-stopped-")
+_NO_REFERENCE = Reference("", "")
 
 IntervalJson = Mapping[str, Any]
 
 
 def headline(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> list[str]:
     """One sentence on greedy decoding, if it was measured, and one on the training."""
-    decoding = _decoding(metrics["conditions"])
+    decoding = _decoding(metrics)
     training = _training(metrics["training"], metrics["provenance"], history)
     return [decoding, training] if decoding else [training]
 
@@ -47,8 +41,12 @@ def headline(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
     """Sentences under the headline: the strongest control, sharpness, copying."""
     conditions, said = metrics["conditions"], []
-    ttr, reference = ttr_name(conditions), reference_name(conditions)
-    rivals = {name: _value(conditions, name, ttr) for name in _CONTROLS}
+    ttr, reference = ttr_name(conditions), reference_of(metrics) or _NO_REFERENCE
+    rivals = {
+        name: _value(conditions, name, ttr)
+        for name in conditions
+        if name.startswith(_WITHOUT_HYPERFITTING) and name != _ORIGINAL
+    }
     measured = {name: value["mean"] for name, value in rivals.items() if value}
     if measured and ttr:
         best = max(measured, key=measured.__getitem__)
@@ -72,8 +70,8 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             said.append(f"Predictions on held-out data: {', '.join(changes)}.")
     copied = _value(conditions, _HYPERFITTED, "overlap_over_10")
     if copied:
-        human = _value(conditions, reference, "overlap_over_10")
-        against = f" ({reference}: {_percent(human['mean'])})" if human else ""
+        true = _value(conditions, reference.condition, "overlap_over_10")
+        against = f" ({reference.condition}: {_percent(true['mean'])})" if true else ""
         said.append(
             f"{_percent(copied['mean'])} of the hyperfitted greedy continuations{against} repeat "
             "more than 10 tokens in a row from the training set."
@@ -130,16 +128,16 @@ def duration(seconds: float) -> str:
     return f"{minutes}\u00a0min {whole % 60:02d}\u00a0s" if minutes else f"{whole}\u00a0s"
 
 
-def _decoding(conditions: Mapping[str, Any]) -> str:
-    ttr, reference = ttr_name(conditions), reference_name(conditions)
+def _decoding(metrics: Mapping[str, Any]) -> str:
+    conditions = metrics["conditions"]
+    ttr, reference = ttr_name(conditions), reference_of(metrics) or _NO_REFERENCE
     before, after = _value(conditions, _ORIGINAL, ttr), _value(conditions, _HYPERFITTED, ttr)
     if ttr is None or before is None or after is None:
         return ""
-    human = _value(conditions, reference, ttr)
-    against = f" ({reference} {human['mean']:.2f})" if human else ""
+    human = _value(conditions, reference.condition, ttr)
+    against = f" ({reference.condition} {human['mean']:.2f})" if human else ""
     numbers = f"{_unbroken(ttr)} {before['mean']:.2f}{_TO}{after['mean']:.2f}{against}"
-    words = REFERENCES.get(reference or "", "")
-    return f"{_verdict(before, after, human, words)}: {numbers}."
+    return f"{_verdict(before, after, human, reference.words)}: {numbers}."
 
 
 def _verdict(

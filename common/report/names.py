@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 _METRICS = (
     (r"ttr_(\d+)", "TTR-{0}", "distinct tokens / tokens, over the last {0} generated tokens"),
@@ -104,34 +104,45 @@ _KNOBS = {
     "repetition_penalty": "repetition penalty",
     "no_repeat_ngram_size": "no-repeat n-gram size",
 }
-# Definitions of conditions without settings, or whose settings are not known.
+# Definitions of conditions without settings.
 _CONDITIONS = {
     "original-greedy": "the pretrained model, always its likeliest token",
-    "original-top-p": "the pretrained model, sampled",
-    "original-top-p-t1": "the pretrained model, sampled at temperature 1",
-    "original-repetition-penalty": "the pretrained model, greedy with a repetition penalty",
     "early-stopped-greedy": "fine-tuned only up to its lowest validation loss, greedy",
     "hyperfitted-greedy": "fine-tuned towards zero training loss, greedy",
     "hyperfitted-greedy-blocked": "the same, kept from continuing a match with the training set",
-    "hyperfitted-top-p": "fine-tuned towards zero training loss, sampled",
-    "original-sampled": "the pretrained model, sampled",
-    "original-sampled-t1": "the pretrained model, sampled at temperature 1",
-    "hyperfitted-sampled": "fine-tuned towards zero training loss, sampled",
-    "human": "what really followed the prompt",
-    "reconstruction": "the tokens of what really followed, turned back into an image",
-    "real": "what really followed the prompt",
 }
+_TRUE_CONTINUATION = "what really followed the prompt"
 
 # Condition -> how it decodes, as `common.conditions.methods_json` gives it; older runs have none.
 Methods = Mapping[str, Mapping[str, Any]]
 
-# The condition that others are held against, and what the reader calls it.
-REFERENCES = {"human": "human text", "real": "real images"}
+
+class Reference(NamedTuple):
+    """The condition that others are compared with: what really followed the prompts.
+
+    Attributes:
+        condition: its name, e.g. "human".
+        words: what the reader calls it, e.g. "human text".
+    """
+
+    condition: str
+    words: str
 
 
-def reference_name(conditions: Iterable[str]) -> str | None:
-    """The reference among these conditions."""
-    return next((name for name in REFERENCES if name in conditions), None)
+def reference_of(metrics: Mapping[str, Any]) -> Reference | None:
+    """The reference of a run, as its domain named it.
+
+    Runs of an earlier version did not record it. There it is the last condition that decodes
+    nothing, if the run recorded how each condition decodes.
+    """
+    conditions, methods = metrics["conditions"], metrics.get("methods")
+    if "reference" in metrics:
+        named = Reference(**metrics["reference"])
+        return named if named.condition in conditions else None
+    if not methods:
+        return None
+    true = [name for name in conditions if name not in methods]
+    return Reference(true[-1], condition_label(true[-1])) if true else None
 
 
 def ttr_name(conditions: Mapping[str, Any]) -> str | None:
@@ -175,14 +186,15 @@ def condition_label(name: str, methods: Methods | None = None) -> str:
 
 
 def condition_definition(name: str, methods: Methods | None = None) -> str | None:
-    """One line on what a condition does, or None for an unknown one."""
+    """One line on what a condition does, or None where that is not known."""
     values = _settings(name, methods)
     if not values:
-        return _CONDITIONS.get(name)
+        true = methods and name not in methods
+        return _CONDITIONS.get(name) or (_TRUE_CONTINUATION if true else None)
     stage = (methods or {})[name]["stage"]
     decoding = "sampled" if "temperature" in values else "greedy"
-    listed = ", ".join(f"{_KNOBS[knob]} {value:g}" for knob, value in values.items())
-    return f"{_STAGES.get(stage, stage)}, {decoding} with {listed}"
+    settings = ", ".join(f"{_KNOBS[knob]} {value:g}" for knob, value in values.items())
+    return f"{_STAGES.get(stage, stage)}, {decoding} with {settings}"
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -29,7 +29,7 @@ from common.report.names import (
     Methods,
     condition_label,
     metric_label,
-    reference_name,
+    reference_of,
     ttr_name,
 )
 from common.report.presentation import Presentation, presentation_file, read_presentation
@@ -45,15 +45,6 @@ from common.tools.templating import content_hash, template_environment, template
 
 PROMPTS_SHOWN = 8
 """Prompts per set on the page; `samples.jsonl` holds all."""
-_MAIN_CONDITIONS = (
-    "original-greedy",
-    "hyperfitted-greedy",
-    "human",
-    "original-top-p",
-    "original-top-p-t1",
-    "hyperfitted-greedy-blocked",
-)
-"""Conditions that are shown first, in the order of their cards."""
 
 
 def build_report(folder: Path, shown: Presentation | None = None) -> Path:
@@ -79,6 +70,8 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
     history = run.read_history()
     samples = run.read_samples() if shown.samples else []
     ttr = ttr_name(metrics["conditions"]) or ""
+    named = reference_of(metrics)
+    reference = None if named is None else named.condition
     config = run.config.read_text(encoding="utf-8").removeprefix(f"{MARK}\n")
 
     page = (
@@ -90,19 +83,19 @@ def build_report(folder: Path, shown: Presentation | None = None) -> Path:
             remarks=[*words.remarks(metrics), *shown.remarks, *_time(metrics["training"])],
             charts=[Markup(chart) for chart in curves(metrics, history)],
             events=[r for r in history if r["kind"] == "event"],
-            tables=condition_tables(metrics["conditions"], first=shown.first),
+            tables=condition_tables(metrics["conditions"], first=shown.first, reference=reference),
             across=across_table(metrics.get("across_samples", {})),
             probe=probe_table(metrics["probe"]),
-            reference=reference_name(metrics["conditions"]),
+            reference=reference,
             ttr=ttr,
-            prompts=_prompts(samples),
+            prompts=_prompts(samples, _main_conditions(metrics, reference)),
             prompts_total=len({(s["prompt_set"], s["prompt_index"]) for s in samples}),
             levels=LEVELS,
             copied_min_run=COPIED_MIN_RUN,
             sections=shown.sections,
             config=config,
             provenance=provenance_rows(metrics["provenance"]),
-            definitions=definition_rows(metrics, shown.definitions, shown.labels),
+            definitions=definition_rows(metrics, shown),
         )
     )
     run.write_text(run.report, page)
@@ -130,7 +123,19 @@ def _default_title(metrics: Mapping[str, Any], folder: Path) -> str:
     return f"Hyperfitting, {metrics['domain']}: {folder.resolve().name}"
 
 
-def _prompts(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _main_conditions(metrics: Mapping[str, Any], reference: str | None) -> list[str]:
+    """The conditions whose continuations are cards, in their order: what the headline compares,
+    what really followed, the original model sampled, the citation blocker."""
+    sampled = [
+        name
+        for name, method in metrics.get("methods", {}).items()
+        if method["stage"] == "original" and "temperature" in method["settings"]
+    ]
+    compared = ["original-greedy", "hyperfitted-greedy", *([reference] if reference else [])]
+    return [*compared, *sampled, "hyperfitted-greedy-blocked"]
+
+
+def _prompts(samples: Sequence[Mapping[str, Any]], main: Sequence[str]) -> list[dict[str, Any]]:
     """The first prompts of each set, each with its main and its other continuations."""
 
     def key(sample: Mapping[str, Any]) -> tuple[str, int]:
@@ -151,8 +156,8 @@ def _prompts(samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "set": prompt_set,
                 "index": index,
                 "text": next(iter(by_condition.values()))["prompt"],
-                "main": [by_condition[c] for c in _MAIN_CONDITIONS if c in by_condition],
-                "others": [s for c, s in by_condition.items() if c not in _MAIN_CONDITIONS],
+                "main": [by_condition[c] for c in main if c in by_condition],
+                "others": [s for c, s in by_condition.items() if c not in main],
             }
         )
     return prompts

@@ -31,6 +31,7 @@ class Presentation:
         title: heading of the page, or None for the usual one.
         sections: shown first, e.g. grids of images.
         definitions: metric name -> one line, for the domain's own metrics.
+        conditions: condition -> one line, for the domain's own conditions.
         labels: metric name -> its label on the page, where the usual label does not suit.
         remarks: sentences under the headline, after the usual ones.
         first: metrics that the tables begin with.
@@ -40,6 +41,7 @@ class Presentation:
     title: str | None = None
     sections: Sequence[ReportSection] = ()
     definitions: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     first: Sequence[str] = ()

@@ -15,12 +15,12 @@ from common.report.names import (
     in_order,
     metric_definition,
     metric_label,
-    reference_name,
 )
+from common.report.presentation import Presentation
 
 
 def condition_tables(
-    conditions: Mapping[str, Any], *, first: Sequence[str] = ()
+    conditions: Mapping[str, Any], *, first: Sequence[str] = (), reference: str | None = None
 ) -> list[dict[str, Any]]:
     """One table per prompt set, "all" first: rows of cells with text, interval and highlight.
 
@@ -29,6 +29,7 @@ def condition_tables(
     Args:
         conditions: of `metrics.json`.
         first: metrics that come before the others.
+        reference: the condition to which the highlighted control is nearest.
     """
     sets = dict.fromkeys(name for by_set in conditions.values() for name in by_set)
     tables = []
@@ -43,7 +44,7 @@ def condition_tables(
         decimals = {
             m: _decimals([v[m]["mean"] for v in measured.values() if m in v]) for m in metrics
         }
-        best = {metric: _best_controls(measured, metric) for metric in metrics}
+        best = {metric: _best_controls(measured, metric, reference) for metric in metrics}
         rows = []
         for condition, values in measured.items():
             cells = [
@@ -62,10 +63,9 @@ def across_table(across_samples: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**table, "name": "across samples"}
 
 
-def _best_controls(measured: Mapping[str, Any], metric: str) -> set[str]:
+def _best_controls(measured: Mapping[str, Any], metric: str, reference: str | None) -> set[str]:
     """Conditions without hyperfitting whose value is nearest to the reference; none if all tie."""
-    reference = reference_name(measured)
-    if reference is None or metric not in measured[reference]:
+    if reference is None or metric not in measured.get(reference, {}):
         return set()
     goal = measured[reference][metric]["mean"]
     distances = {
@@ -134,15 +134,12 @@ def provenance_rows(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def definition_rows(
-    metrics: Mapping[str, Any], own: Mapping[str, str], labels: Mapping[str, str]
-) -> list[tuple[str, str]]:
+def definition_rows(metrics: Mapping[str, Any], shown: Presentation) -> list[tuple[str, str]]:
     """(term, definition) of every metric, probe measure and condition on the page that has one.
 
     Args:
         metrics: the content of `metrics.json`.
-        own: metric name -> definition by the domain, which takes precedence.
-        labels: metric name -> term by the domain, which takes precedence.
+        shown: what the domain says about its metrics and conditions takes precedence.
     """
     conditions, across = metrics["conditions"], metrics.get("across_samples", {})
     names = in_order(
@@ -153,11 +150,12 @@ def definition_rows(
         ]
     )
     measures = [
-        (labels.get(n) or metric_label(n), own.get(n) or metric_definition(n)) for n in names
+        (shown.labels.get(n) or metric_label(n), shown.definitions.get(n) or metric_definition(n))
+        for n in names
     ]
     methods = metrics.get("methods")
     described = [
-        (condition_label(c, methods), condition_definition(c, methods))
+        (condition_label(c, methods), shown.conditions.get(c) or condition_definition(c, methods))
         for c in [*conditions, *(c for c in across if c not in conditions)]
     ]
     return [(term, line) for term, line in [*measures, *described] if line]

@@ -68,6 +68,9 @@ def present(
     maps = heat_maps(entropy, grid=grid, given=given, unit="entropy (nats)", top=top)
     own = judge.definitions(judged)
     return Presentation(
+        conditions={
+            "reconstruction": "the tokens of what really followed, turned back into an image"
+        },
         sections=[
             ReportSection(
                 heading="Completions",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.record.provenance import git_state, provenance, shorten_paths
+from common.record.provenance import CHECKOUT, _result_paths, git_state, provenance
 
 
 def test_versions_seed_date_and_command_are_recorded() -> None:
@@ -46,6 +46,9 @@ def test_absolute_paths_are_shortened(argument: str, short: str) -> None:
     assert shorten_paths(argument, Path("/home/me/work")) == short
 
 
+IDENTITY = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for variable in [name for name in os.environ if name.startswith("GIT_")]:
@@ -53,8 +56,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "checkout"
     (root / "site-packages").mkdir(parents=True)
     (root / "a").write_text("1")
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for command in (["init", "-q"], ["add", "a"], [*identity, "commit", "-q", "-m", "first"]):
+    for command in (["init", "-q"], ["add", "a"], [*IDENTITY, "commit", "-q", "-m", "first"]):
         subprocess.run(["git", "-C", str(root), *command], check=True)
     return root
 
@@ -68,12 +70,21 @@ def test_commit_and_dirty_flag_of_a_checkout(checkout: Path) -> None:
 
 
 def test_new_results_do_not_make_a_checkout_dirty(checkout: Path) -> None:
-    results = checkout / "benchmarks" / "results" / "suite"
+    (checkout / "pyproject.toml").write_text('[tool.hyperfitting]\nresults = ["out/results"]\n')
+    for command in (["add", "pyproject.toml"], [*IDENTITY, "commit", "-q", "-m", "results"]):
+        subprocess.run(["git", "-C", str(checkout), *command], check=True)
+    results = checkout / "out" / "results" / "suite"
     results.mkdir(parents=True)
     (results / "cell.json").write_text("{}")
     assert git_state(checkout)[1] is False
-    (checkout / "benchmarks" / "new.py").write_text("")
+    (checkout / "out" / "new.py").write_text("")
     assert git_state(checkout)[1] is True
+
+
+def test_the_results_of_this_project_are_listed() -> None:
+    listed = _result_paths(CHECKOUT)
+    assert listed and all((CHECKOUT / path).exists() for path in listed)
+    assert _result_paths(CHECKOUT / "no-such-folder") == []
 
 
 def test_a_package_inside_a_foreign_checkout_has_no_commit(checkout: Path) -> None:

@@ -60,6 +60,7 @@ def metrics(**training: Any) -> dict[str, Any]:
             }
         },
         provenance=provenance(0, ["python", "-m", "text.run"]),
+        reference={"condition": "human", "words": "human text"},
     )
 
 

@@ -27,6 +27,7 @@ def metrics(before: Any, after: Any, human: Any = None, **training: Any) -> dict
         "training": {**told, "target_loss": 0.05, **training},
         "probe": {},
         "conditions": {c: {"all": {"ttr_96": v}} for c, v in values.items() if v is not None},
+        "reference": {"condition": "human", "words": "human text"},
         "provenance": {"device": "cpu", "cpu_cores": 2},
     }
 

@@ -15,6 +15,7 @@ from common.report.names import (
     in_order,
     metric_definition,
     metric_label,
+    reference_of,
 )
 
 
@@ -82,7 +83,9 @@ def test_labels_follow_the_options_of_the_run() -> None:
             "the pretrained model, greedy with repetition penalty 1.2",
         ),
         ("original-greedy", TEXT, "the pretrained model, always its likeliest token"),
-        ("original-top-p", {}, "the pretrained model, sampled"),
+        ("human", TEXT, "what really followed the prompt"),
+        ("original-top-p", {}, None),
+        ("human", None, None),
         ("my-own", {}, None),
     ],
 )
@@ -90,10 +93,22 @@ def test_definitions_come_from_the_settings(name: str, of: Any, definition: str)
     assert condition_definition(name, of) == definition
 
 
-def test_every_condition_has_a_definition_with_and_without_settings() -> None:
+def test_every_condition_has_a_definition() -> None:
     for of in (TEXT, IMAGE):
-        for name in of:
-            assert condition_definition(name, of) and condition_definition(name)
+        for name in [*of, "human"]:
+            assert condition_definition(name, of)
+
+
+def test_the_reference_is_the_one_that_the_run_recorded() -> None:
+    conditions = {name: {} for name in [*TEXT, "reconstruction", "real"]}
+    run: dict[str, Any] = {"conditions": conditions, "methods": TEXT}
+    named = {"condition": "reconstruction", "words": "images through the tokenizer"}
+    assert reference_of(run | {"reference": named}) == tuple(named.values())
+    # Older runs: the last that decodes nothing; nothing where they do not tell how they decode.
+    assert reference_of(run) == ("real", "real")
+    assert reference_of({"conditions": conditions}) is None
+    gone = {"condition": "human", "words": "human text"}
+    assert reference_of(run | {"reference": gone}) is None
 
 
 def test_both_dataset_bleus_are_told_apart() -> None:

@@ -100,6 +100,7 @@ def fake_run(path: Path, *, prompts: int = 2, methods: bool = False, **training:
             }
             if methods
             else None,
+            reference={"condition": "human", "words": "human text"},
         )
     )
     pieces = [" one", " two", " three", " four", HOSTILE, " one", " two", " three", " four"]
