@@ -5,7 +5,7 @@
 
 Each measured stage is kept in `checkpoints/stages/`, named for the update it was measured at, so a
 resumed run repeats at most the stage it was killed in; training resumes from its own checkpoints.
-What is measured on the original model can be shared between runs, see `common.shared_original`.
+What is measured on the original model can be shared between runs, see `common.reuse`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ from common.record.provenance import ModelOrigin, provenance
 from common.record.run_folder import TRACKER_FOLDER, RunFolder, make_metrics
 from common.report.model_card import model_card
 from common.report.page import build_report
-from common.shared_original import original_key
-from common.stages import Stages
+from common.reuse import Stages, original_key
 from common.tools.device import Compute, pick_compute, pick_device, should_compile
 from common.tools.modules import copy_weights, load_weights, trainable_parameters
 from common.tools.options import dotted

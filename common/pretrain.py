@@ -31,13 +31,13 @@ from common.hyperfit.spacing import Cadence
 from common.hyperfit.update import Batches, StepOptions
 from common.hyperfit.validation import HeldOut
 from common.measure.probe import probe_sequences
-from common.model.causal_lm import disable_dropout
 from common.model.head import attach_head
 from common.preflight import check_finite
 from common.pretrain_config import RESUME_MAY_DIFFER, PretrainOptions
 from common.record.provenance import provenance
 from common.record.run_folder import RunFolder
 from common.tools.device import pick_compute, pick_device, should_compile
+from common.tools.modules import disable_dropout
 from common.tools.options import to_yaml
 from common.tools.progress import Progress
 from common.tools.quiet import quiet_transformers

@@ -30,8 +30,9 @@ from transformers import (
 )
 
 from common.errors import UserError
-from common.model.causal_lm import ModelSource, disable_dropout, save_greedy
+from common.model.causal_lm import ModelSource, save_greedy
 from common.model.small_llama import small_llama
+from common.tools.modules import disable_dropout
 from image.tokenizer.load import TOKENIZER_FOLDER, ImageTokenizer
 
 SOURCE = ModelSource(

@@ -12,20 +12,9 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import UserError
-from common.model.causal_lm import ModelSource, cannot_load, context_length, disable_dropout
+from common.model.causal_lm import ModelSource, cannot_load, context_length
 from text.gguf_reading import checkpoint_folder
 from text.known_models import INSTALLED
-
-__all__ = [
-    "check_fits",
-    "check_tokenizer_fits",
-    "context_length",
-    "disable_dropout",
-    "load_model",
-    "load_tokenizer",
-    "meta_model",
-    "resolve",
-]
 
 PROBE_TEXT = "The quick brown fox, 0123; na\u00efve caf\u00e9 \u4f60\u597d \U0001f98a.\n"
 SOURCE = ModelSource(

@@ -8,6 +8,7 @@ from common.command import Prepared
 from common.conditions import standard_conditions
 from common.decode.methods import sampling_config
 from common.report.terminal import before_after
+from common.tools.modules import disable_dropout
 from text.config import REFERENCE, TextRunConfig
 from text.data import load_data
 from text.domain import TextDomain
@@ -15,7 +16,6 @@ from text.model import (
     SOURCE,
     check_fits,
     check_tokenizer_fits,
-    disable_dropout,
     load_model,
     load_tokenizer,
     meta_model,

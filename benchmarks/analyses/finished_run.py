@@ -31,9 +31,9 @@ from common.errors import UserError
 from common.evaluate import token_metrics
 from common.measure.diversity import TrainingStatistics
 from common.measure.intervals import Interval
-from common.model.causal_lm import disable_dropout
 from common.record.run_folder import RunFolder
 from common.tools.device import pick_compute, pick_device
+from common.tools.modules import disable_dropout
 from common.tools.options import read_config
 from common.tools.quiet import quiet_transformers
 

@@ -33,8 +33,9 @@ from benchmarks.analyses.finished_run import FinishedRun
 from benchmarks.analyses.measured import Measured, NoOptions, flat, read_options
 from common.domain import Metrics
 from common.measure.intervals import Interval, bootstrap_mean
-from common.model.head import decoder_of, eval_mode
+from common.model.head import decoder_of
 from common.model.tune import decoder_blocks
+from common.tools.modules import eval_mode
 
 
 def geometry(run: FinishedRun, other: FinishedRun | None, options: dict[str, Any]) -> Measured:

@@ -39,8 +39,9 @@ from common.domain import Metrics
 from common.errors import UserError
 from common.measure.intervals import point
 from common.model.causal_lm import context_length
-from common.model.head import decoder_of, eval_mode
+from common.model.head import decoder_of
 from common.tools.kmeans import kmeans, nearest
+from common.tools.modules import eval_mode
 from common.tools.options import require
 
 LEAST_TEXTS = 4

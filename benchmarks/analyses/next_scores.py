@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from common.model.head import attach_head, eval_mode
+from common.model.head import attach_head
+from common.tools.modules import eval_mode
 
 SCORE_BYTES = 2**26  # of one batch; more gains nothing on a CPU
 

@@ -44,7 +44,8 @@ from common.tools.device import (
     pick_device,
     should_compile,
 )
-from text.model import disable_dropout, load_model
+from common.tools.modules import disable_dropout
+from text.model import load_model
 
 LEARNING_RATE = 1e-4  # low enough for any batch size; speed does not depend on it
 ENDLESS = 10**6  # updates; the turns end first

@@ -16,7 +16,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import psutil
@@ -29,6 +28,7 @@ from common.decode.kv_cache import growing_cache
 from common.decode.methods import score_processors
 from common.errors import UserError
 from common.tools.library_errors import lacks_memory
+from common.tools.modules import eval_mode
 
 # Share of the free memory to plan with; the rest is for activations and other processes.
 MEMORY_SHARE = 0.5
@@ -96,7 +96,7 @@ def generate(
         return []
     noise_PN = _noise(prompts, new_tokens, seed) if method.do_sample else None
     done: list[np.ndarray] = []
-    with _evaluating(model):
+    with eval_mode(model):
         total = ids_PC.shape[1] + new_tokens
         cache_bytes = _cache_bytes(model, ids_PC, total, notify) if use_cache else None
         use_cache = cache_bytes is not None
@@ -141,11 +141,11 @@ def stream(
     """
     noise_1N = _noise(1, new_tokens, seed) if method.do_sample else None
     ids_1C = ids_C[None]
-    with _evaluating(model):
+    with eval_mode(model):
         use_cache = _cache_bytes(model, ids_1C, len(ids_C) + new_tokens, notify) is not None
 
     def tokens() -> Iterator[int]:
-        with _evaluating(model):
+        with eval_mode(model):
             steps = _steps(model, ids_1C, new_tokens, method, processors, noise_1N, use_cache)
             for next_1 in steps:
                 token = int(next_1[0])
@@ -288,14 +288,3 @@ def _until(row_N: np.ndarray, stop_at: int | None) -> np.ndarray:
         return row_N
     found = np.flatnonzero(row_N == stop_at)
     return row_N[: found[0]] if found.size else row_N
-
-
-@contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Eval mode inside the block; the former mode afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -32,7 +32,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -42,7 +41,7 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import (
     ExportableState,
     TrainerControl,
@@ -53,7 +52,14 @@ from transformers.training_args import TrainingArguments
 from common.errors import UserError
 from common.hyperfit.loss_to_zero import Action, LossToZero
 from common.hyperfit.options import ScheduleOptions
-from common.model.head import eval_mode
+from common.tools.modules import (
+    active_dropout,
+    copy_weights,
+    disable_dropout,
+    eval_mode,
+    load_weights,
+    trainable_parameters,
+)
 
 logger = logging.getLogger(__name__)
 Measured = TypeVar("Measured")
@@ -198,7 +204,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
             return
         logs["learning_rate"] = state.log_history[-1]["learning_rate"] = self._rate_used
         self._observed_step = state.global_step
-        parameters = [parameter for _, parameter in _trained(kwargs["model"])]
+        parameters = list(trainable_parameters(kwargs["model"]).values())
         loss = float(logs["loss"]) if _all_finite(parameters) else math.nan
         self._act(self.scheduler.observe_mean(loss, updates=pending), args, kwargs)
         if self.scheduler.outcome is not None:
@@ -230,9 +236,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
             )
             action = self.scheduler.full_pass(*of_first_process(measured))
         if action is Action.RESTORE or self.scheduler.outcome == "diverged":
-            with torch.no_grad():
-                for name, parameter in _trained(model):
-                    parameter.copy_(self._good["parameters"][name])
+            load_weights(model, self._good["parameters"])
             # `load_state_dict` keeps tensors that already fit, and the optimizer writes in place.
             kwargs["optimizer"].load_state_dict(copy.deepcopy(self._good["optimizer"]))
         if action is Action.RESTORE:
@@ -241,15 +245,14 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
             logger.info("update %(update)d, %(event)s: %(message)s", event)
 
     def _keep(self, model: nn.Module, optimizer: Any) -> None:
-        parameters = {name: _on_cpu(parameter) for name, parameter in _trained(model)}
         self._good = {
             "update": self.scheduler.update,
-            "parameters": parameters,
+            "parameters": copy_weights(trainable_parameters(model)),
             "optimizer": _on_cpu(optimizer.state_dict()),
         }
 
     def _silence_dropout(self, model: nn.Module) -> None:
-        active = list(_active_dropout(model))
+        active = active_dropout(model)
         if not active:
             return
         names = ", ".join(sorted({f"{type(owner).__name__}.{name}" for owner, name in active}))
@@ -259,8 +262,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
                 got=f"active dropout in {names}",
                 fix="pass disable_dropout=True or set it to 0 in the model's config",
             )
-        for owner, name in active:
-            setattr(owner, name, 0.0)
+        disable_dropout(model)
         logger.warning("dropout set to 0 in %s", names)
 
 
@@ -326,23 +328,6 @@ def of_first_process(measured: Measured) -> Measured:
     return told[0]
 
 
-def _active_dropout(model: nn.Module) -> Iterator[tuple[object, str]]:
-    """(owner, attribute) of every dropout above 0: modules, and the numbers that functional dropout
-    reads from a module (`attention_dropout`, `layerdrop`) or from the model's config."""
-    owners: list[object] = list(model.modules())
-    owners += [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
-    seen: set[int] = set()
-    for owner in owners:
-        if id(owner) in seen:
-            continue
-        seen.add(id(owner))
-        for name, value in vars(owner).items():
-            of_module = isinstance(owner, nn.modules.dropout._DropoutNd) and name == "p"
-            named = any(word in name for word in ("dropout", "pdrop", "layerdrop"))
-            if (of_module or named) and isinstance(value, float) and value > 0:
-                yield owner, name
-
-
 def _refuse_unreachable(args: TrainingArguments, model: nn.Module, dataloader: DataLoader) -> None:
     if args.label_smoothing_factor > 0:
         raise UserError(
@@ -388,10 +373,6 @@ def _sharded_by(args: TrainingArguments, model: nn.Module) -> str | None:
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         return "parameters that are DTensors"
     return None
-
-
-def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, value) for name, value in model.named_parameters() if value.requires_grad)
 
 
 def _all_finite(tensors: list[nn.Parameter]) -> bool:

@@ -25,8 +25,9 @@ from torch import Tensor
 from common.errors import UserError
 from common.measure.intervals import Interval, bootstrap_mean
 from common.model.frozen_prefix import FrozenPrefix
-from common.model.head import LogitsHead, attach_head, eval_mode
+from common.model.head import LogitsHead, attach_head
 from common.model.token_stats import TokenStats
+from common.tools.modules import eval_mode
 
 LARGEST_EXPONENT = 709.0  # largest integer whose exp a float64, and so JSON, can hold
 

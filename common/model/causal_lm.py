@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
@@ -237,33 +236,6 @@ def save_greedy(model: Any, folder: Path, *, card: str | None = None, **special_
     model.save_pretrained(folder)
     if card is not None:
         atomic_write_text(folder / "README.md", card)
-
-
-def disable_dropout(model: PreTrainedModel) -> None:
-    """Set every dropout rate to zero, in the modules and in the configuration.
-
-    With dropout in the training pass the loss cannot reach zero. Rates are in `nn.Dropout` modules
-    and, for fused attention, in plain attributes of a block, so both are set to zero. They are set
-    to zero in the configuration too, so that a saved checkpoint has no dropout.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.p = 0.0
-        _zero_rates(module)
-        config = getattr(module, "config", None)
-        if config is not None:
-            _zero_rates(config)
-            _zero_rates(config.get_text_config())
-    assert not any(m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)), (
-        "a dropout module is still on"
-    )
-
-
-def _zero_rates(owner: object) -> None:
-    for name, value in vars(owner).items():
-        is_rate = "drop" in name or name.endswith("_pdrop")
-        if is_rate and isinstance(value, float) and value:
-            setattr(owner, name, 0.0)
 
 
 def context_length(model: PreTrainedModel) -> int | None:

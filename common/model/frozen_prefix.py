@@ -25,9 +25,10 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from common.model.head import LogitsHead, eval_mode
+from common.model.head import LogitsHead
 from common.model.tune import find_blocks
 from common.tools.library_errors import LIBRARY_ERRORS, lacks_memory
+from common.tools.modules import eval_mode
 from common.tools.precision import compute_dtype
 
 # Share of the free memory of the device that keeps the states.

@@ -19,8 +19,7 @@ Shapes: B sequences, T tokens each, P = T - 1 predicted ones, D hidden size, V v
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -31,6 +30,7 @@ from transformers import PreTrainedModel
 
 from common.model.linear_loss import linear_loss, linear_stats
 from common.model.token_stats import TokenStats, TokenSums
+from common.tools.modules import eval_mode
 
 PROBE_LOGIT = 1000.0
 VERIFY_ROWS, VERIFY_TOKENS = 2, 64
@@ -136,18 +136,6 @@ class LogitsHead:
         if self._projection is None:
             return None, None
         return self._projection.weight, self._projection.bias
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; afterwards each module gets its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def decoder_of(model: Any) -> Any:

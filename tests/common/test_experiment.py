@@ -33,8 +33,6 @@ from common.model.saved_weights import DTYPES
 from common.record.provenance import ModelOrigin
 from common.record.run_folder import RunFolder
 from common.report.terminal import conditions_table
-from common.shared_original import original_key
-from common.tools.device import Compute
 from common.tools.jsonl import read_jsonl
 from common.tools.options import to_yaml
 from common.tools.progress import Progress
@@ -502,40 +500,6 @@ def test_runs_of_different_precision_in_one_process(tmp_path: Path) -> None:
     losses = [one["training"]["final_loss"] for one in runs]
     assert losses[0] == losses[2] != losses[1]  # neither run decided for a later one
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
-
-
-@pytest.mark.parametrize(
-    "changed", ["weights", "prompts", "references", "blocker", "batch", "conditions", "samples"]
-)
-def test_the_shared_name_follows_what_is_measured(changed: str) -> None:
-    compute = Compute(torch.device("cpu"), bf16=False)
-
-    class Changed(Walks):
-        def prompts(self) -> list[PromptSet]:
-            near, far = super().prompts()
-            if changed == "prompts":
-                far = replace(far, ids_PC=far.ids_PC.flip(0))
-            if changed == "references":
-                far = replace(far, references=far.references[::-1])
-            return [near, far]
-
-        def conditions(self) -> list[Condition]:
-            greedy, *others = super().conditions()
-            more = [replace(greedy, name="original-more")] if changed == "conditions" else []
-            return [replace(greedy, blocked=changed == "blocker"), *more, *others]
-
-    def key(domain: Walks, measure: MeasureConfig = CONFIG.measure) -> str:
-        return original_key(domain, measure, seed=0, compute=compute)
-
-    domain, measure = Changed(), CONFIG.measure
-    if changed == "weights":
-        with torch.no_grad():
-            next(domain.model.parameters())[0, 0] += 1e-3
-    if changed == "batch":
-        measure = replace(measure, batch_size=3)
-    if changed == "samples":
-        measure = replace(measure, samples_per_prompt=3)
-    assert key(domain, measure) != key(Walks()) == key(Walks())
 
 
 def test_a_run_finds_its_rate_and_tells_it(tmp_path: Path) -> None:

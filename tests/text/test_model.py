@@ -31,14 +31,14 @@ from transformers import (
 )
 
 from common.errors import UserError
+from common.model.causal_lm import context_length
 from common.model.installed_weights import InstalledWeights
+from common.tools.modules import disable_dropout
 from text import model as model_module
 from text.inputs import model_path
 from text.model import (
     check_fits,
     check_tokenizer_fits,
-    context_length,
-    disable_dropout,
     load_model,
     load_tokenizer,
     meta_model,

@@ -14,7 +14,7 @@ from common.errors import UserError
 from common.hyperfit.checkpoint import Checkpoints
 from common.record.manifest import MANIFEST, Manifest, files_below
 from common.record.run_folder import MARK, RunFolder
-from common.stages import Stages
+from common.reuse import Stages
 
 CONFIG = "seed: 0\n"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.record.provenance import CHECKOUT, _result_paths, git_state, provenance
+from common.record.provenance import CHECKOUT, _result_paths, git_state, provenance, shorten_paths
 
 
 def test_versions_seed_date_and_command_are_recorded() -> None:

@@ -1,19 +1,23 @@
-"""What names a measurement of the original model, so that runs can share it.
+"""What is measured once: stages within a run, and the original model's figures between runs.
 
-Runs over the same base model differ in how they train, and measure that model on the same prompts
-each time. The name is a hash over everything the figures follow from: weights, prompts, true
-continuations, decoding, seed, batch sizes, arithmetic, this package's own code and the versions of
-the libraries that compute. So a name is never reused for other figures, and a folder of them needs
-no care: what nobody asks for any more can be deleted.
+A stage that has a result on disk is read, not computed again, so a resumed run goes on where it
+was. Runs over the same base model differ in how they train, and measure that model on the same
+prompts each time, so they can share that stage. Then its name is a hash over everything that the
+figures follow from: weights, prompts, true continuations, decoding, seed, batch sizes, arithmetic,
+this package's own code and the versions of the libraries that compute. Such a name is never given
+to other figures, and a folder of them needs no care: what nobody asks for any more can be deleted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from common.across_samples import sampled_conditions
@@ -21,6 +25,52 @@ from common.config import MeasureConfig
 from common.domain import Domain
 from common.record.provenance import provenance
 from common.tools.device import Compute
+from common.tools.files import atomic_write_text, writing
+
+SOURCES = Path(__file__).parent
+"""The code that measures; every folder below counts, or figures of older code would be reused."""
+
+
+class Stages:
+    """Finished stages of one run.
+
+    Args:
+        folder: made with the first stage.
+        claim: is told of files before they are made, as `Manifest.claim`.
+    """
+
+    def __init__(self, folder: Path, claim: Callable[..., None] | None = None) -> None:
+        self.folder, self._claim = folder, claim
+
+    def once(
+        self,
+        name: str,
+        compute: Callable[[], Any],
+        *,
+        usable: Callable[[Any], bool] = lambda value: True,
+    ) -> Any:
+        """The JSON value of stage `name`: read where it is there, else computed and written.
+
+        Args:
+            name: of the stage.
+            compute: makes its value.
+            usable: whether a kept value still serves; an older version may have kept less.
+
+        A value computed now takes the same way through JSON as one read later, so an interrupted
+        run and an uninterrupted one go on from equal values.
+        """
+        path = self.folder / f"{name}.json"
+        if os.path.isfile(path):
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if usable(kept):
+                return kept
+        text = json.dumps(compute(), default=_plain)
+        if self._claim is not None:
+            self._claim(path)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, text)
+        return json.loads(text)
 
 
 def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: Compute) -> str:
@@ -51,7 +101,7 @@ def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: 
         "blocker": measure.blocker_match if any(c.blocked for c in conditions) else None,
     }
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
+    for file in sorted(SOURCES.rglob("*.py")):
         digest.update(file.read_bytes())
     for name, tensor in sorted(domain.model.state_dict().items()):
         _add(digest, name, tensor)
@@ -62,6 +112,12 @@ def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: 
     if asked["blocker"] is not None:  # the blocker knows the training set
         _add(digest, "train", domain.sequences("train"))
     return f"original-{digest.hexdigest()}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _samples(domain: Domain, measure: MeasureConfig) -> Any:
