@@ -1,10 +1,10 @@
 """Do two runs on one training set end in one model? (P1, section 6.1)
 
+P1 is Carlsson et al., ICLR 2025, arXiv 2412.04318.
+
 Compares the hyperfitted models of two runs, say two data orders, on the same prompts. The control
 that the paper lacks is the same measure between two identical runs. Both are also held against the
 original, since models that changed little agree because of that.
-
-How far two models decide alike.
 
 P1 (section 6.1) finds that models hyperfitted on one set in two orders share 68 to 75 % of their
 top-1 predictions. Teacher-forced agreement asks both about the same prefixes; agreement of greedy
@@ -43,7 +43,7 @@ def agreement(run: FinishedRun, other: FinishedRun | None, options: dict[str, An
     Metrics, for each of `PAIRS`: "teacher-forced/PAIR/top1_agreement" on true continuations,
     "greedy/PAIR/equal_share" of tokens at equal positions,
     "greedy/PAIR/tokens_until_difference" and "weights/PAIR/largest_difference" between equal
-    weights, which tells identical runs from alike ones. Series "by_position": both shares at each
+    weights, which is 0 only for identical runs. Series "by_position": both shares at each
     new token.
 
     Raises:

@@ -1,5 +1,7 @@
 """Is the terminal expansion real? (P2) States of each block, before the final norm and after it.
 
+P2 is Li et al., ICML 2026, arXiv 2605.22579.
+
 How hyperfitting moves and spreads hidden states, layer by layer.
 
 P2 compares the states of the original and the hyperfitted model on the same texts: cosine and L2

@@ -1,5 +1,7 @@
 """How often, and how far, does the hyperfitted model leave the original's first choice? (P2, 3)
 
+P2 is Li et al., ICML 2026, arXiv 2605.22579.
+
 Three paths: along what the hyperfitted model writes greedily, along the true continuations
 (teacher-forced), and along what the original writes greedily, where its own choice is rank 0 by
 definition and the hyperfitted model is asked whether it would have chosen the same.

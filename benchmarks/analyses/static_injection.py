@@ -1,5 +1,7 @@
 """Does a fixed offset on the logits of the tokens that rose most do what hyperfitting does? (P2)
 
+P2 is Li et al., ICML 2026, arXiv 2605.22579.
+
 The offset is estimated on true continuations and tried on prompts of other documents: prompts are
 dealt into two halves, and each half is decoded with the offset of the other half.
 

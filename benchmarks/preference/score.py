@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def score(votes: Sequence[Vote], key: Key) -> dict[str, Any]:
-    """Everything that is told about some votes, as JSON."""
+    """All scores of some votes, as JSON."""
     rows = shares(votes)
     decided = [vote.choice for vote in votes if vote.choice != "equal"]
     domains = list(dict.fromkeys(vote.item.domain for vote in votes))
