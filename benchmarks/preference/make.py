@@ -2,8 +2,8 @@
 
 The page is one HTML file: texts and pictures are inside it, it loads nothing and sends nothing. It
 knows no condition by name. By default every condition is compared with the reference (what really
-followed; for images, after the tokenizer), as in section 4 of P1 (Carlsson
-et al., ICLR 2025, arXiv 2412.04318).
+followed; for images, after the tokenizer), as in section 4 of P1 (Carlsson et al., ICLR 2025, arXiv
+2412.04318).
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def render(drawn: Sequence[Comparison], names: Sequence[str]) -> tuple[str, str]
 
 
 def _even(text: str) -> str:
-    """Blank lines and indents made single line breaks: where one source has them and a model does
+    """Blank lines and indents as single line breaks: where one source has them and the other does
     not, they would show which is which."""
     return re.sub(r"\s*\n\s*", "\n", text)
 

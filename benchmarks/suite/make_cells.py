@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
             print(line)
         return 0
     measured = _by_figures(jobs, found)
-    # What one profile has made is nothing to make in another.
+    # Figures that another profile has measured are not measured again.
     others = [name for name in chosen[0].profiles if name != options.profile]
     for other in others if len(found) < len(jobs) else ():
         same = plan_jobs(chosen, other, cifar=options.cifar)
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
 def find_done(jobs: Sequence[Job], results: Path, *, overwrite: bool = False) -> dict[str, Cell]:
     """Cells that need not be made again, by name.
 
-    A failed cell is none of them. With `overwrite` neither is one of another configuration.
+    Failed cells are left out. With `overwrite`, so are cells of another configuration.
 
     Raises:
         UserError: a done cell of another configuration, or a file that is no cell.
@@ -134,7 +134,7 @@ def make_cell(job: Job, runs: Runs, measured: Cell | None) -> Cell:
     Args:
         job: what to make.
         runs: where its runs are made.
-        measured: a done cell, of another experiment maybe, with the same figures.
+        measured: a done cell with the same figures, perhaps of another experiment; or None.
     """
     if measured is not None:
         return replace(_cell(job), **{n: getattr(measured, n) for n in _MEASURED})

@@ -2,8 +2,8 @@
 
 Cells ask for a run by its options. Equal options are one run in `<domain>-<hash>`, whatever asks
 for it. Beside the folder lie the configuration it was started with, `.yaml`, and what it printed,
-`.log`. A run is a process of its own, `python -m text.run` or `image.run`: what one leaves behind
-in memory or dies of does not touch the others.
+`.log`. A run is a process of its own, `python -m text.run` or `image.run`, so one that crashes or
+leaks memory does not affect the others.
 
 The log is also the lock. The process holds it open and locked, and the system frees it when the
 last holder is gone; so after the suite was killed alone, with the run still going on, a new suite
