@@ -1,4 +1,4 @@
-"""The phenomenon over several seeds: what text.run or image.run measured, run by run and together.
+"""Figures over several seeds: what text.run or image.run measured, run by run and together.
 
     for seed in 0 1 2; do python -m text.run --seed $seed --out runs/text/seed$seed; done
     python -m benchmarks.seeds runs/text/seed0 runs/text/seed1 runs/text/seed2 --out FILE.json

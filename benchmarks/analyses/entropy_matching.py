@@ -1,14 +1,11 @@
-"""Is hyperfitting a lower temperature? (P2's control, and the version that can answer it)
+"""Is hyperfitting a lower temperature?
 
-The original's scores are divided by the T at which its mean entropy on held-out continuations is
-the hyperfitted model's. Greedy decoding cannot tell the two apart from T = 1, so the original is
-sampled at that T and the hyperfitted model at 1; and the other way round, the hyperfitted model at
-the T that gives it the original's entropy, beside the original at 1.
-
-The temperature at which a model is as sharp as another.
-
-P2's control for "hyperfitting is just a lower temperature": scale the original's logits so that its
-mean entropy on held-out text equals the hyperfitted model's, and see whether it behaves alike.
+P2 (Li et al., ICML 2026, arXiv 2605.22579) has this control: divide the original's scores by the
+temperature T at which its mean entropy on held-out continuations is the hyperfitted model's, and
+see whether it then behaves as that model does. Greedy decoding is the same at any T, so P2's
+comparison of greedy texts cannot answer. Here the original is sampled at T and the hyperfitted
+model at 1. The other way round, the hyperfitted model is sampled at the temperature that gives it
+the original's entropy, and the original at 1.
 
 With z = scores / T and p = softmax(z), the entropy is logsumexp(z) - sum(p z) and its slope over
 ln T is the variance of z under p, which is never negative: entropy rises with T, the root is unique

@@ -147,8 +147,8 @@ class FinishedRun:
         for one in self.domain.conditions():
             if one.name not in self.metrics["conditions"]:
                 continue
-            alike = one.method is not None and one.method.to_dict() == method.to_dict()
-            if alike and one.stage == stage and not one.blocked:
+            same_method = one.method is not None and one.method.to_dict() == method.to_dict()
+            if same_method and one.stage == stage and not one.blocked:
                 return one.name
         return None
 

@@ -4,7 +4,7 @@ Features are the last token's state of prompt and continuation under a named mod
 have as many texts as there are truths, so their scores can be compared with each other; with other
 numbers of texts they cannot.
 
-What MAUVE is: how close generated sequences are to true ones as sets, from features of each.
+MAUVE measures how close generated sequences are to true ones as sets, from features of each.
 
 Pillutla et al. 2021 (arXiv 2102.01454, sections 2 and 3): features of both sets are quantised
 together, which gives two histograms P and Q; every mixture R = w P + (1 - w) Q is a point

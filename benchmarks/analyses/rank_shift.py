@@ -1,14 +1,13 @@
-"""How often, and how far, does the hyperfitted model leave the original's first choice? (P2, 3)
+"""Where the tokens that a hyperfitted model chooses stood in the original's order.
 
-Three paths: along what the hyperfitted model writes greedily, along the true continuations
-(teacher-forced), and along what the original writes greedily, where its own choice is rank 0 by
-definition and the hyperfitted model is asked whether it would have chosen the same.
+The measure is that of P2 (Li et al., ICML 2026, arXiv 2605.22579), section 3: the share of greedy
+decisions that are not the original's top-1, and the original rank of the chosen token. Ranks start
+at 0, which is the greedy choice. The paper counts from 1, so its "rank above 10" is a rank of 10 or
+more here.
 
-Where the tokens that a hyperfitted model chooses stood in the original's order.
-
-P2 (section 3): the share of greedy decisions that are not the original's top-1, and the original
-rank of the chosen token. Ranks start at 0, which is the greedy choice; "rank above 10" in the
-paper's count, which starts at 1, is a rank of 10 or more here.
+It is measured along three paths: what the hyperfitted model writes greedily, the true continuations
+(teacher-forced), and what the original writes greedily. On the last one the original's own choice
+has rank 0 by definition, and the question is whether the hyperfitted model would choose the same.
 
 Shapes: N sequences with L decisions in each, V vocabulary, B per batch.
 """

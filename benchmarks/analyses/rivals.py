@@ -1,10 +1,12 @@
 """Is hyperfitting better than the cures for repetition that need no training?
 
 Both models with every decoding method: greedy, sampling, min-p, repetition penalty and no-repeat
-n-grams; and MAUVE of each, for a high type-token ratio alone can be forced. P1's nucleus
-sampling lowers the temperature to 0.7 and min-p does not, so nucleus sampling at temperature 1
-stands beside both, and plain sampling at 1, which cuts nothing off. Contrastive search is not among
-them: transformers 5 has it only as code that is fetched from the hub and run.
+n-grams. MAUVE of each is measured too, since a high type-token ratio alone can be forced.
+
+The nucleus sampling of P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318) lowers the temperature to
+0.7, and min-p does not. So two methods at temperature 1 are added: nucleus sampling, and plain
+sampling, which cuts nothing off. Contrastive search is left out: transformers 5 has it only as code
+that is fetched from the hub and run.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""Does a fixed offset on the logits of the tokens that rose most do what hyperfitting does? (P2)
+"""Does a fixed offset on the logits of the tokens that rose most do what hyperfitting does?
 
-The offset is estimated on true continuations and tried on prompts of other documents: prompts are
-dealt into two halves, and each half is decoded with the offset of the other half.
-
-Can one fixed change of the logits do what hyperfitting does?
-
-P2's control: take the K tokens that rose most in rank on average, and the mean change of their
-logits; add that offset, at some strength, to the original's logits at every step.
+The control is that of P2 (Li et al., ICML 2026, arXiv 2605.22579): take the K tokens that rose most
+in rank on average, and the mean change of their logits; add that offset, times some strength, to
+the original's logits at every step. The offset is estimated on true continuations and tried on
+prompts of other documents: the prompts are divided into two halves, and each half is decoded with
+the offset of the other half.
 
 Logits are defined up to a constant per position, which softmax ignores but an offset on K tokens
 alone would not: a model whose logits are all 1 higher has changed nothing. So differences are taken

@@ -1,1 +1,1 @@
-"""The judges' words: figures over seeds, findings, plots."""
+"""What all experiments judge and show with: values over seeds, findings, plots."""

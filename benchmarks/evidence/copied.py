@@ -1,7 +1,7 @@
 """Where most continuations are copied from the training set, their variety is the training set's.
 
-A type-token ratio of such continuations says nothing about what the model can write: the verdict
-does not rest on it, and the sentence tells the share. One rule for every view.
+A type-token ratio of such continuations does not show what the model can write. The verdict then
+does not use it, and the sentence states the share of copies. All views share this rule.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def by_ttr(relation: bool | None, *copied: Value) -> bool | None:
     """What type-token ratios say, or None where most continuations of one of them are copied.
 
     Args:
-        relation: of the ratios, by `groups.is_above`.
+        relation: of the ratios, by `over_seeds.is_above`.
         copied: share that is copied of every hyperfitted model's continuations among them.
     """
     return None if any(map(mostly_copied, copied)) else relation
 
 
-def copies_told(copied: Mapping[str, Value]) -> str:
+def copied_clause(copied: Mapping[str, Value]) -> str:
     """For the end of a sentence; "" where no condition's continuations are mostly copied.
 
     Args:

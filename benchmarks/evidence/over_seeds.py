@@ -1,11 +1,18 @@
 """Cells that differ in their seed alone, as one: values over seeds, and which differences count.
 
-Two intervals are kept for every value. What is *shown* is the range over seeds, or with one seed
-that seed's own 95 % interval. What *decides* is wider: from the lowest lower end to the highest
-upper end of all seeds' own intervals, so that three seeds that agree by luck on too few prompts
-decide nothing. A number without a sampling interval in every seed decides nothing, however many
-seeds there are: the seeds share prompts and references, so the range of FID or KID over them is no
-sampling error, nor is MAUVE's range over k-means; and a maximum grows with n.
+Every value has two intervals, one to show and one to decide. Three seeds may measure, each with its
+own 95 % interval over prompts,
+
+    0.61 [0.58, 0.64]    0.62 [0.59, 0.65]    0.63 [0.60, 0.66]
+
+The interval *shown* is the range over seeds, [0.61, 0.63]; with one seed it is that seed's own. The
+interval that *decides* runs from the lowest lower end to the highest upper end, [0.58, 0.66]. Two
+values differ when their deciding intervals do not overlap: 0.57 [0.56, 0.575] lies below, 0.60
+[0.59, 0.61] does not. So three seeds that agree by luck on few prompts decide nothing.
+
+A number that lacks a sampling interval in some seed decides nothing, however many seeds there are.
+FID and KID are such: the seeds share prompts and references, so the range over seeds is no sampling
+error. MAUVE's range over seeds of k-means is none either, and a maximum grows with n.
 """
 
 from __future__ import annotations
@@ -35,8 +42,8 @@ class Value:
         mean: over seeds.
         low: lower end of the interval that is shown; None where there is none.
         high: upper end; None exactly when `low` is.
-        sure_low: lower end of what decides; None where a seed has no interval of its own.
-        sure_high: upper end; None exactly when `sure_low` is.
+        sure_low: lower end of the deciding interval; None where a seed has no interval.
+        sure_high: its upper end; None exactly when `sure_low` is.
         n: prompts (or other sampling units) per seed; the smallest, if they differ.
         seeds: how many.
     """
@@ -56,9 +63,9 @@ class Value:
 
 def over_seeds(intervals: Sequence[Interval]) -> Value:
     """One value from one interval per seed (see the module's docstring for the rules)."""
-    means = [one.mean for one in intervals]
-    lows = [one.low for one in intervals if one.low is not None]
-    highs = [one.high for one in intervals if one.high is not None]
+    means = [seed.mean for seed in intervals]
+    lows = [seed.low for seed in intervals if seed.low is not None]
+    highs = [seed.high for seed in intervals if seed.high is not None]
     single = len(intervals) == 1
     bare = len(lows) < len(intervals)
     return Value(
@@ -67,53 +74,58 @@ def over_seeds(intervals: Sequence[Interval]) -> Value:
         high=intervals[0].high if single else max(means),
         sure_low=None if bare else min(lows),
         sure_high=None if bare else max(highs),
-        n=min(one.n for one in intervals),
+        n=min(seed.n for seed in intervals),
         seeds=len(intervals),
     )
 
 
-def is_above(one: Value, other: Value) -> bool | None:
-    """Whether one value lies above another: True, False, or None where it cannot be told.
+def is_above(value: Value, reference: Value) -> bool | None:
+    """True where `value` lies above `reference`, False where below, None where undecided.
 
-    It can be told where what decides of the two does not overlap. Every verdict rests on this.
+    Undecided are two values whose deciding intervals overlap, or of which one has none. Every
+    verdict rests on this.
     """
-    if None in (one.sure_low, one.sure_high, other.sure_low, other.sure_high):
+    ends = value.sure_low, value.sure_high, reference.sure_low, reference.sure_high
+    if None in ends:
         return None
-    assert one.sure_low is not None and one.sure_high is not None  # for the type checker
-    assert other.sure_low is not None and other.sure_high is not None
-    if one.sure_low > other.sure_high:
+    assert value.sure_low is not None and value.sure_high is not None  # for the type checker
+    assert reference.sure_low is not None and reference.sure_high is not None
+    if value.sure_low > reference.sure_high:
         return True
-    return False if one.sure_high < other.sure_low else None
+    return False if value.sure_high < reference.sure_low else None
 
 
-def is_above_level(one: Value, level: float) -> bool | None:
+def is_above_level(value: Value, level: float) -> bool | None:
     """`is_above` against a number that is known exactly."""
-    return is_above(one, over_seeds([Interval(level, level, level, one.n)]))
+    return is_above(value, over_seeds([Interval(level, level, level, value.n)]))
 
 
 def opposite(relation: bool | None) -> bool | None:
-    """Below instead of above; what cannot be told stays so."""
+    """Below instead of above; undecided stays undecided."""
     return None if relation is None else not relation
 
 
-def ratio(one: Value, other: Value) -> Value | None:
-    """one / other between the lowest and the highest that the shown ends of the two allow; it
-    decides nothing. None where `other` may be 0."""
-    if other.mean <= 0 or (other.low is not None and other.low <= 0):
+def ratio(value: Value, reference: Value) -> Value | None:
+    """value / reference, with the lowest and the highest ratio that their shown intervals allow.
+
+    It has no deciding interval. None where `reference` may be 0.
+    """
+    if reference.mean <= 0 or (reference.low is not None and reference.low <= 0):
         return None
 
     def quotient(over: float | None, under: float | None) -> float | None:
         return None if over is None or under is None else over / under
 
-    low, high = quotient(one.low, other.high), quotient(one.high, other.low)
+    low = quotient(value.low, reference.high)
+    high = quotient(value.high, reference.low)
     return Value(
-        mean=one.mean / other.mean,
+        mean=value.mean / reference.mean,
         low=low if high is not None else None,
         high=high if low is not None else None,
         sure_low=None,
         sure_high=None,
-        n=min(one.n, other.n),
-        seeds=min(one.seeds, other.seeds),
+        n=min(value.n, reference.n),
+        seeds=min(value.seeds, reference.seeds),
     )
 
 

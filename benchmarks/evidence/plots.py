@@ -143,17 +143,17 @@ def small_line_chart(
     x_falls: bool = False,
 ) -> str:
     """`common.report.charts.line_chart` with a description made from the points; "" without any."""
-    told = []
+    ranges = []
     for one in series:
         ys = [y for _, y in one.points if is_finite(y)]
         if ys and one.label:
-            told.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
-    if not told:
+            ranges.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
+    if not ranges:
         return ""
     return line_chart(
         series,
         title=title,
-        description="; ".join(told),
+        description="; ".join(ranges),
         x_label=x_label,
         y_label=title,
         levels=levels,

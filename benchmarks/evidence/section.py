@@ -1,9 +1,12 @@
 """What a view makes of an experiment: figures, tables, findings; and how a finding is judged.
 
-A finding is one sentence put together from measured numbers. Where a paper claims what it tests, it
-has a verdict by a stated rule; what no paper measured is new here, and the sentence says how it
-came out. A view names what its rule needs; where a number is missing the finding says so and
-decides nothing.
+A finding is one sentence put together from measured numbers. Where a paper makes the claim that is
+tested, the finding has a verdict by a stated rule. What no paper measured is new here: it has no
+verdict, and its sentence says what was found. A view names the values that its rule needs. Where
+one of them is missing, the finding says so and decides nothing.
+
+Claims are cited as P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318) or P2 (Li et al., ICML 2026,
+arXiv 2605.22579), with the section or table.
 """
 
 from __future__ import annotations
@@ -174,7 +177,7 @@ def settle(
 
 def judge(parts: Sequence[bool | None]) -> Verdict:
     """The verdict on a claim of a paper from its parts: for each part True (as the paper says),
-    False (the opposite) or None (cannot be told, see `groups.is_above`)."""
+    False (the opposite) or None (undecided, see `over_seeds.is_above`)."""
     if False in parts:
         return Verdict.CONTRADICTS
     return Verdict.UNDECIDED if None in parts else Verdict.AGREES

@@ -31,8 +31,8 @@ def number(value: float, places: int | None = None) -> str:
     return f"{value:z,.{decimals([value]) if places is None else places}f}"
 
 
-def told(value: Value) -> str:
-    """ "0.612 [0.598, 0.625]"; the mean alone where there is no interval."""
+def shown(value: Value) -> str:
+    """ "0.612 [0.598, 0.625]": the mean with the shown interval, or alone where there is none."""
     if value.low is None or value.high is None:
         return number(value.mean)
     places = decimals([value.mean, value.low, value.high])
@@ -57,10 +57,10 @@ def relation(above: bool | None, *, subject: str, other: str) -> str:
 
 def sampling_words(*, top_p: float, temperature: float, top_k: int) -> str:
     """ "top-p 0.9, T 0.7, top-k 50"; "sampled, T 1" where nothing is cut off."""
-    told = [f"T {temperature:g}"]
-    told = [f"top-p {top_p:g}", *told] if top_p < 1 else told
-    told = [*told, f"top-k {top_k}"] if top_k else told
-    return ", ".join(told if len(told) > 1 else ["sampled", *told])
+    parts = [f"T {temperature:g}"]
+    parts = [f"top-p {top_p:g}", *parts] if top_p < 1 else parts
+    parts = [*parts, f"top-k {top_k}"] if top_k else parts
+    return ", ".join(parts if len(parts) > 1 else ["sampled", *parts])
 
 
 def settings_words(recorded: str) -> str:
@@ -68,12 +68,12 @@ def settings_words(recorded: str) -> str:
 
     "temperature 1" is "sampled, T 1", nothing is "greedy".
     """
-    told = [one.replace("temperature ", "T ") for one in recorded.split(", ") if one]
-    if not told:
+    parts = [part.replace("temperature ", "T ") for part in recorded.split(", ") if part]
+    if not parts:
         return "greedy"
-    if len(told) == 1 and told[0].startswith("T "):
-        return f"sampled, {told[0]}"
-    words = ", ".join(told).replace("repetition-penalty", "repetition penalty")
+    if len(parts) == 1 and parts[0].startswith("T "):
+        return f"sampled, {parts[0]}"
+    words = ", ".join(parts).replace("repetition-penalty", "repetition penalty")
     return re.sub(r"no-repeat-ngram-size (\d+)", r"no repeated \1-grams", words)
 
 

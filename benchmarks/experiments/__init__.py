@@ -49,10 +49,10 @@ VIEWS: dict[str, View] = {
 
 
 def show(evidence: Evidence) -> Section:
-    """The section of an experiment; a domain that its view found nothing in is said to be so."""
+    """The section of an experiment, with a finding "not measured" for a domain without any."""
     section = VIEWS[evidence.experiment.name](evidence)
-    told = {finding.domain for finding in section.findings}
-    silent = [domain for domain in evidence.domains if not told & {domain, "both"}]
+    judged = {finding.domain for finding in section.findings}
+    silent = [domain for domain in evidence.domains if not judged & {domain, "both"}]
     added = [
         Finding(
             domain=domain,

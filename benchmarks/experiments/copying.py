@@ -1,7 +1,8 @@
 """Experiment 4: how much is copied from the training set, with and without the citation blocker.
 
-P1 (Fig. 3) finds under 2 % of the hyperfitted texts with more than 10 tokens in a row. What the
-blocker does to people's preference is in its Table 1; what to the diversity, in no paper.
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318), Fig. 3, finds more than 10 tokens in a row in
+under 2 % of the hyperfitted texts. Its Table 1 has the preference of people for texts with the
+blocker. No paper measured their diversity.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import condition_words, relation, share, told
+from benchmarks.evidence.words import condition_words, relation, share, shown
 from common.report.charts import Level
 from common.report.names import metric_label
 
@@ -85,8 +86,8 @@ def _rule(copied: Value) -> Judged:
 def _blocker(blocked: Value, ttr: Value, blocked_ttr: Value) -> Judged:
     compared = relation(
         is_above(blocked_ttr, ttr),
-        subject=f"the type-token ratio with the blocker, {told(blocked_ttr)},",
-        other=f"the one without it, {told(ttr)}",
+        subject=f"the type-token ratio with the blocker, {shown(blocked_ttr)},",
+        other=f"the one without it, {shown(ttr)}",
     )
     return [], (
         f"with the citation blocker {share(blocked)} of the hyperfitted greedy continuations hold "

@@ -1,8 +1,9 @@
-"""Experiment 5: how far does the order of the data decide the result? (P1, 6.1)
+"""Experiment 5: how far does the order of the data decide the result?
 
-P1 trains on one set in several orders and finds 68 to 75 % equal first choices. Whether the order
-is the reason takes the controls it lacks: identical repeats, and repeats that differ in rounding
-only. Those are new here, and so are images.
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318), section 6.1, trains on one set in several orders
+and finds 68 to 75 % equal first choices. It has no controls, so it cannot show that the order is
+the reason. The controls are identical repeats, and repeats that differ in rounding only. Both are
+new here, and so are images.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ CONTROLS = ("repeat", "other rounding")
 PAPER = (0.68, 0.75)
 """P1, 6.1: top-1 agreement between shuffles."""
 ENOUGH = 0.5
-"""Of the smallest share of differing first choices in P1, for models so unlike in size."""
-ALIKE = 1 - ENOUGH * (1 - max(PAPER))
-"""Orders that agree more than this change less than half as much as P1's."""
+"""Of the smallest share of differing first choices in P1, since the models differ so in size."""
+MOST_AGREEMENT = 1 - ENOUGH * (1 - max(PAPER))
+"""Where two orders agree more than this, less than half as many choices differ as in P1."""
 FORCED = "teacher-forced/runs/top1_agreement"
 COLUMNS = {
     "equal first choices, true data": FORCED,
@@ -61,10 +62,11 @@ COLUMNS = {
 def view(evidence: Evidence) -> Section:
     return section_of(
         [_part(evidence, domain) for domain in evidence.domains],
-        rule=f"Agrees when two orders make the same first choice at less than {100 * ALIKE:g} % of "
-        "the tokens, so that more than half as many choices differ as in P1 (25 % or more); "
-        "contradicts when they do at more. The rule for the controls (identical repeats, other "
-        "rounding): each agrees more than two orders do, so that the order is the reason.",
+        rule="Agrees when two orders make the same first choice at less than "
+        f"{100 * MOST_AGREEMENT:g} % of the tokens, so that more than half as many choices differ "
+        "as in P1 (25 % or more); contradicts when they do at more. The rule for the controls "
+        "(identical repeats, other rounding): each agrees more than two orders do, so that the "
+        "order is the reason.",
     )
 
 
@@ -125,7 +127,7 @@ def _rule(others: dict[str, Value], shuffled: Value) -> Judged:
     )
     beside = [f"{DOMAINS[name].title.lower()}: {share(value)}" for name, value in others.items()]
     words += f" ({', '.join(beside)})" if beside else ""
-    return [opposite(is_above_level(shuffled, ALIKE))], words
+    return [opposite(is_above_level(shuffled, MOST_AGREEMENT))], words
 
 
 def _controls(shuffled: Value, repeat: Value, rounding: Value) -> Judged:

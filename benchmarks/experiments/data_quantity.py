@@ -1,7 +1,8 @@
 """Experiment 7: how few sequences are enough, at fixed updates and at fixed epochs.
 
-P1 keeps the number of updates, so that fewer sequences are also seen more often: the two readings
-of its figure are confounded. The second line holds the number of passes instead, which is new here.
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318) fixes the number of updates, so a smaller set is
+also seen more often, and its figure confounds the two. The second line fixes the number of passes
+over the set instead, which is new here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import trend
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above, is_above_level
 from benchmarks.evidence.plots import small_line_chart
@@ -24,7 +25,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import relation, told
+from benchmarks.evidence.words import relation, shown
 from common.report.charts import Level
 from common.report.names import metric_label
 
@@ -144,34 +145,34 @@ def _rule(
 ) -> Judged:
     (few, enough, most), copied = measured[:3], measured[3:]
     high = original.mean + HALF * max(0.0, most.mean - original.mean)
-    # A grid without a larger set than about 16 sequences cannot tell.
+    # A grid without a larger set than about 16 sequences cannot decide it.
     still_high = None if sizes[1] == sizes[2] else is_above_level(enough, high)
     parts = [by_ttr(still_high, *copied[1:]), by_ttr(is_above(enough, few), *copied[:2])]
     by_size = dict(zip(sizes, (few, enough, most), strict=True))
     shares = {f"with {size}": value for size, value in zip(sizes, copied, strict=True)}
-    words = ", ".join(f"{told(value)} with {size}" for size, value in by_size.items())
+    words = ", ".join(f"{shown(value)} with {size}" for size, value in by_size.items())
     words = f"at fixed updates the greedy type-token ratio is {words} sequences"
     ttr, share = _greedy(alone, "ttr"), _greedy(alone, COPIED)
     if alone is not None and ttr is not None:
-        words += f", and {told(ttr)} with {_sequences(alone.axes[SIZE])}"
+        words += f", and {shown(ttr)} with {_sequences(alone.axes[SIZE])}"
         shares |= {f"with {alone.axes[SIZE]}": share} if share is not None else {}
-    words += f" (original: {told(original)})"
-    return parts, words + copies_told(shares)
+    words += f" (original: {shown(original)})"
+    return parts, words + copied_clause(shares)
 
 
 def _budgets(sizes: tuple[Any, Any], *measured: Value) -> Judged:
     few, enough = sizes
     ttrs, copied = measured[:4], measured[4:]
-    told_by, shares = [], {}
+    sentences, shares = [], {}
     for place, budget in enumerate(BUDGETS):
         low, high = ttrs[2 * place : 2 * place + 2]
         compared = relation(
             is_above(high, low),
-            subject=f"the greedy type-token ratio with {enough} sequences, {told(high)},",
-            other=f"that with {few}, {told(low)}",
+            subject=f"the greedy type-token ratio with {enough} sequences, {shown(high)},",
+            other=f"that with {few}, {shown(low)}",
         )
-        told_by.append(f"at fixed {budget} {compared}")
+        sentences.append(f"at fixed {budget} {compared}")
         shares |= {
             f"with {size} at fixed {budget}": copied[2 * place + i] for i, size in enumerate(sizes)
         }
-    return [], "; ".join(told_by) + copies_told(shares)
+    return [], "; ".join(sentences) + copied_clause(shares)

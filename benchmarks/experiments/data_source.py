@@ -1,14 +1,15 @@
-"""Experiment 6: does it matter what the tiny training set is made of (P1: news, Wikipedia,
-fiction; images: CIFAR-10, vignettes)?
+"""Experiment 6: does it matter what the tiny training set is made of?
 
-P1 ranks the sources by people's preference alone, so what is measured here is new.
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318) compares news, Wikipedia and fiction, and ranks
+them by people's preference alone. What is measured here is therefore new. Images compare CIFAR-10
+with the vignettes.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
@@ -21,7 +22,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import relation, told
+from benchmarks.evidence.words import relation, shown
 from common.report.names import metric_label
 
 AXIS = "source"
@@ -84,7 +85,7 @@ def _rule(names: list[str], *values: Value) -> Judged:
         for early, late, share in zip(before, after, copied, strict=True)
     ]
     gains = "; ".join(
-        f"{name} {told(early)} to {told(late)}"
+        f"{name} {shown(early)} to {shown(late)}"
         for name, early, late in zip(names, before, after, strict=True)
     )
     ranked = sorted(zip(names, after, strict=True), key=lambda pair: pair[1].mean)
@@ -93,4 +94,4 @@ def _rule(names: list[str], *values: Value) -> Judged:
         (worst, low), (best, high) = ranked[0], ranked[-1]
         words += f"; {relation(is_above(high, low), subject=best, other=worst)}"
     shares = {f"with {name}": value for name, value in zip(names, copied, strict=True)}
-    return parts, words + copies_told(shares)
+    return parts, words + copied_clause(shares)

@@ -1,6 +1,7 @@
 """Experiment 15: is it the same phenomenon in text and images? Every axis is shared.
 
-No paper has a figure of images, so all of this is new here.
+No paper has a figure of images, so all of this is new here. (`benchmarks.domains` is something
+else: the registry of the domains.)
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.domains import DOMAINS
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import band, dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Value, is_above, ratio
 from benchmarks.evidence.plots import dot_plot, small_line_chart
 from benchmarks.evidence.section import Judged, Section, TableRow, make_table, settle
-from benchmarks.evidence.words import told
+from benchmarks.evidence.words import shown
 from common.report.charts import Level
 
 PAIR = ("text", "image")
@@ -174,10 +175,10 @@ def _rule(
     if ttr:
         (text_before, text_after), (image_before, image_after) = ttr
         words += (
-            f"; the greedy type-token ratio goes from {told(text_before)} to {told(text_after)} in "
-            f"text and from {told(image_before)} to {told(image_after)} in images"
+            f"; the greedy type-token ratio goes from {shown(text_before)} to {shown(text_after)} "
+            f"in text and from {shown(image_before)} to {shown(image_after)} in images"
         )
-    return parts, words + copies_told({f"in {name}": share for name, share in copied.items()})
+    return parts, words + copied_clause({f"in {name}": share for name, share in copied.items()})
 
 
 def _depth(evidence: Evidence) -> str:

@@ -1,14 +1,15 @@
-"""Experiment 8: is hyperfitting more than a lower temperature? (P2)
+"""Experiment 8: is hyperfitting more than a lower temperature?
 
-Greedy decoding cannot change with the temperature, so P2's comparison cannot fail. The one that can
-samples both models at equal entropy. All sampling here is plain: no top-p, no top-k.
+P2 (Li et al., ICML 2026, arXiv 2605.22579) compares greedy decoding, which cannot change with the
+temperature, so its comparison cannot fail. A comparison that can fail samples both models at equal
+entropy. All sampling here is plain: no top-p, no top-k.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
@@ -21,7 +22,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import metric_head, number, sampling_words, share, told
+from benchmarks.evidence.words import metric_head, number, sampling_words, share, shown
 from common.report.names import metric_label
 
 CLAIMS = {"text": "P2"}
@@ -124,9 +125,9 @@ def _rule(
     original: Value, hyperfitted: Value, temperature: Value, entropy: Value, copied: Value
 ) -> Judged:
     return [by_ttr(is_above(hyperfitted, original), copied)], (
-        f"sampled at equal entropy ({told(entropy)} nats, the original at T = "
-        f"{number(temperature.mean)}) the type-token ratio is {told(original)} for the original "
-        f"and {told(hyperfitted)} for the hyperfitted model{copies_told({'': copied})}"
+        f"sampled at equal entropy ({shown(entropy)} nats, the original at T = "
+        f"{number(temperature.mean)}) the type-token ratio is {shown(original)} for the original "
+        f"and {shown(hyperfitted)} for the hyperfitted model{copied_clause({'': copied})}"
     )
 
 
@@ -136,12 +137,12 @@ def _plain(
     names = "original-at-1", "hyperfitted-greedy"
     words = (
         "plain sampling of the original at T 1 has a type-token ratio of "
-        f"{told(sampled)}, greedy decoding of the hyperfitted model {told(greedy)}"
+        f"{shown(sampled)}, greedy decoding of the hyperfitted model {shown(greedy)}"
     )
     for metric in [*likeness, COPIED]:
         values = [group.decoded(name, metric) for name in names]
         if values[0] is None or values[1] is None or metric.startswith("kid["):
             continue
-        write = share if metric in (COPIED, "copy_rate") else told
+        write = share if metric in (COPIED, "copy_rate") else shown
         words += f"; {metric_head(metric)} {write(values[0])} and {write(values[1])}"
-    return [], words + copies_told({"": copied})
+    return [], words + copied_clause({"": copied})

@@ -1,8 +1,8 @@
-"""Experiment 11: is the expansion in the last layers real (P2), before the final norm and after?
+"""Experiment 11: is the expansion in the last layers real, before the final norm and after?
 
-P2 claims that it is terminal. Where the lower blocks were frozen that is so by construction, so
-only runs that tuned every block of a text model can speak about the claim. What is left of the
-expansion after the final norm no paper measured.
+P2 (Li et al., ICML 2026, arXiv 2605.22579) claims that the expansion happens in the last layers.
+Where the lower blocks were frozen, that is so by construction. So only runs that tuned every block
+of a text model test the claim. What is left of the expansion after the final norm is new here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import told
+from benchmarks.evidence.words import shown
 from common.report.charts import Series
 
 PLACES = {"first-block": "first block", "last-block": "last block", "after-norm": "after the norm"}
@@ -146,8 +146,8 @@ def _rule(
     last_l2: Value,
 ) -> Judged:
     start = start_of(blocks)
-    words = f"{head}the effective dimension changes by {told(block)} in the last block"
-    words += f" and by {told(half)} at half of the depth; "
+    words = f"{head}the effective dimension changes by {shown(block)} in the last block"
+    words += f" and by {shown(half)} at half of the depth; "
     words += (
         "no growth that lasts to the last block can be told"
         if start is None
@@ -156,7 +156,7 @@ def _rule(
     if frozen:
         words += f", late by construction, for the first {frozen} are frozen"
     words += (
-        f"; the L2 distance goes from {told(first_l2)} in the first block to {told(last_l2)} in "
+        f"; the L2 distance goes from {shown(first_l2)} in the first block to {shown(last_l2)} in "
         "the last"
     )
     late = opposite(is_above_level(half, HALF * block.mean))
@@ -165,8 +165,8 @@ def _rule(
 
 def _after_norm(head: str, block: Value, norm: Value) -> Judged:
     return [is_above_level(norm, 0.0)], (
-        f"{head}after the final norm the effective dimension changes by {told(norm)}, before it by "
-        f"{told(block)}"
+        f"{head}after the final norm the effective dimension changes by {shown(norm)}, before it "
+        f"by {shown(block)}"
     )
 
 

@@ -1,7 +1,7 @@
-"""Experiment 2: where does the gain come, and is it there at the lowest validation loss?
+"""Experiment 2: at which loss does the gain come, and is it there at the lowest validation loss?
 
-P1 (Fig. 2) shows the curve of one text model; the checkpoint of the lowest validation loss is what
-ordinary fine-tuning would keep.
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318), Fig. 2, shows the curve of one text model.
+Ordinary fine-tuning would keep the checkpoint of the lowest validation loss.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import seed_curves
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import small_line_chart
@@ -24,7 +24,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import number, told
+from benchmarks.evidence.words import number, shown
 from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 Fig. 2"}
@@ -66,8 +66,8 @@ def _rule(run: Group, before: Value, early: Value, after: Value, copied: Value) 
     losses = [run.probe(name, "loss_nats") for name in ("original", "early-stopped")]
     never = ", which is the original's" if losses[0] and losses[0] == losses[1] else ""
     words = (
-        f"greedy type-token ratio {told(before)} before, {told(early)} at the lowest validation "
-        f"loss{never}, {told(after)} hyperfitted"
+        f"greedy type-token ratio {shown(before)} before, {shown(early)} at the lowest validation "
+        f"loss{never}, {shown(after)} hyperfitted"
     )
     losses = [
         loss
@@ -76,7 +76,7 @@ def _rule(run: Group, before: Value, early: Value, after: Value, copied: Value) 
     ]
     if losses:
         words += f"; half of the gain is there at a training loss of {_spread(losses)} nats"
-    return [by_ttr(is_above(after, early), copied)], words + copies_told({"": copied})
+    return [by_ttr(is_above(after, early), copied)], words + copied_clause({"": copied})
 
 
 def loss_at_half(records: Sequence[Mapping[str, Any]], ttr: str) -> float | None:

@@ -1,8 +1,9 @@
-"""Experiment 13: neither grokking nor double descent (P1, 7.2)? Ten times the updates tell.
+"""Experiment 13: ten times the updates, to see whether this is grokking or double descent.
 
-Double descent would show as a validation loss that falls back from its maximum towards its minimum,
-late grokking as a gain in what is written. The curve has no sampling interval, so its fall is held
-against a share of its rise, in every seed.
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318), section 7.2, says that it is neither. Double
+descent would show as a validation loss that falls back from its maximum towards its minimum, late
+grokking as a gain in what is written. The curve has no sampling interval, so its fall is compared
+with a share of its rise, in every seed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import seed_curves
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above, opposite, over_seeds
 from benchmarks.evidence.plots import small_line_chart
@@ -24,7 +25,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import number, told
+from benchmarks.evidence.words import number, shown
 from common.measure.intervals import Interval, point
 from common.report.names import metric_label
 
@@ -126,8 +127,8 @@ def has_fallen(falls: Sequence[Interval]) -> bool | None:
 def _rule(falls: Sequence[Interval], lowest: Value, final: Value, fall: Value) -> Judged:
     least, most = (number(100 * f(one.mean for one in falls), 0) for f in (min, max))
     return [is_above(final, lowest), opposite(has_fallen(falls))], (
-        f"after the long run the held-out loss is {told(final)} nats, where its lowest was "
-        f"{told(lowest)}; from its maximum the validation loss falls back by "
+        f"after the long run the held-out loss is {shown(final)} nats, where its lowest was "
+        f"{shown(lowest)}; from its maximum the validation loss falls back by "
         f"{least if least == most else f'{least} to {most}'}\u00a0% of its rise (over "
         f"{fall.seeds} seed{'s' if fall.seeds > 1 else ''} of {fall.n} validations)"
     )
@@ -135,8 +136,8 @@ def _rule(falls: Sequence[Interval], lowest: Value, final: Value, fall: Value) -
 
 def _variety(ttr: Value, long_ttr: Value, copied: Value, long_copied: Value) -> Judged:
     return [by_ttr(opposite(is_above(long_ttr, ttr)), copied, long_copied)], (
-        f"the greedy type-token ratio after the long run is {told(long_ttr)}, after the usual one "
-        f"{told(ttr)}{copies_told({'in the usual run': copied, 'in the long one': long_copied})}"
+        f"the greedy type-token ratio after the long run is {shown(long_ttr)}, after the usual one "
+        f"{shown(ttr)}{copied_clause({'in the usual run': copied, 'in the long one': long_copied})}"
     )
 
 

@@ -1,6 +1,7 @@
-"""Experiment 1: all conditions, domains and lengths (P1 Table 1 without people), with MAUVE.
+"""Experiment 1: all conditions, domains and lengths, with MAUVE.
 
-Of images P1 shows eight pictures and measures nothing, so they are new here. Sampling of the
+The conditions are those of Table 1 of P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318), without
+its human judges. P1 shows eight images and measures none, so images are new here. Sampling of the
 original is judged in `rivals`.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.mauve import MAUVE, mauve_note, mauve_of
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
@@ -24,7 +25,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import condition_words, metric_head, told
+from benchmarks.evidence.words import condition_words, metric_head, shown
 from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 Table 1"}
@@ -106,16 +107,16 @@ def _rule(
     after: Value,
     copied: Value,
 ) -> Judged:
-    words = f"the type-token ratio of greedy decoding goes from {told(greedy)} to {told(after)}"
+    words = f"the type-token ratio of greedy decoding goes from {shown(greedy)} to {shown(after)}"
     ways = {name: run.decoded(name, "ttr") for name in run.conditions() if name in AT_ONE}
     for name, value in ({run.sampling("original"): sampled} | ways).items():
         if value is not None:
             how = condition_words(run, name).removeprefix("original ")
-            words += f"; sampling the original ({how}) gives {told(value)}"
+            words += f"; sampling the original ({how}) gives {shown(value)}"
     scores = [mauve_of(mauve, name) for name in ("original-greedy", "hyperfitted-greedy")]
     if scores[0] and scores[1]:
-        words += f"; MAUVE goes from {told(scores[0])} to {told(scores[1])}"
-    return [by_ttr(is_above(after, greedy), copied)], words + copies_told({"": copied})
+        words += f"; MAUVE goes from {shown(scores[0])} to {shown(scores[1])}"
+    return [by_ttr(is_above(after, greedy), copied)], words + copied_clause({"": copied})
 
 
 def _table(run: Group, mauve: Group | None, prompts: str) -> Table:

@@ -1,4 +1,7 @@
-"""Experiment 10: how often is the greedy choice not the original's first? (P2)"""
+"""Experiment 10: how often is the greedy choice not the original's first?
+
+The measure is that of P2 (Li et al., ICML 2026, arXiv 2605.22579).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ SHIFTED, FAR = "hyperfitted-path/shifted_share", "hyperfitted-path/far_share"
 PAPER = {SHIFTED: 0.391, FAR: 0.129}
 """P2, TinyLlama: decisions that are not the original's first, and from rank above 10."""
 ENOUGH = 0.5
-"""Of the paper's figure, for models so unlike in size."""
+"""Of the paper's figure, since the models differ so in size."""
 
 
 def view(evidence: Evidence) -> Section:

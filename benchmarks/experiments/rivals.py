@@ -1,7 +1,8 @@
-"""Experiment 14: hyperfitting against cures for repetition that need no training, and with them.
+"""Experiment 14: hyperfitting against decoding methods that need no training, and with them.
 
-P1 compares with one of them, its nucleus sampling; the others are new here. Diversity alone can be
-forced, so MAUVE and FID stand beside it, without a verdict: neither has a sampling interval.
+P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318) compares with one of them, its nucleus sampling;
+the others are new here. A decoding method can force diversity alone, so MAUVE and FID are shown
+beside it. They have no sampling interval and therefore no verdict.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.mauve import mauve_models, mauve_note, mauve_of
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
@@ -25,7 +26,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import metric_head, settings_words, told
+from benchmarks.evidence.words import metric_head, settings_words, shown
 from common.report.names import in_order, metric_label
 
 CLAIMS = {"text": "P1 Table 1"}
@@ -155,8 +156,8 @@ def _likeness(group: Group, conditions: Sequence[str]) -> dict[str, dict[str, Va
 def _rule(paper: str, greedy: Value, copied: Value, sampled: Value) -> Judged:
     return [by_ttr(is_above(greedy, sampled), copied)], (
         "greedy decoding of the hyperfitted model has a type-token ratio of "
-        f"{told(greedy)}, P1's sampling of the original ({paper}) one of {told(sampled)}"
-        f"{copies_told({'': copied})}"
+        f"{shown(greedy)}, P1's sampling of the original ({paper}) one of {shown(sampled)}"
+        f"{copied_clause({'': copied})}"
     )
 
 
@@ -168,14 +169,14 @@ def _ranking(
     copied: Value,
     _: Value,
 ) -> Judged:
-    words = f"greedy decoding of the hyperfitted model has a type-token ratio of {told(greedy)}"
-    told_as = {True: "behind it", False: "ahead of it", None: "not to be told apart"}
+    words = f"greedy decoding of the hyperfitted model has a type-token ratio of {shown(greedy)}"
+    positions = {True: "behind it", False: "ahead of it", None: "not to be told apart"}
     relations = {
         method: by_ttr(is_above(greedy, value), copied) for method, value in rivals.items()
     }
-    for relation, where in told_as.items():
+    for relation, where in positions.items():
         found = [
-            f"{labels[method]} ({told(value)})"
+            f"{labels[method]} ({shown(value)})"
             for method, value in rivals.items()
             if relations[method] is relation
         ]
@@ -187,9 +188,9 @@ def _ranking(
             continue
         best, value = next(iter(values.items()))
         method = best.removeprefix("original-")
-        words += f"; {measure} {told(own)}, of the original's methods at best {told(value)} with "
+        words += f"; {measure} {shown(own)}, of the original's methods at best {shown(value)} with "
         words += labels[method]
         same = _likeness(group, [f"hyperfitted-{method}"])[measure]
         if same:
-            words += f" (the hyperfitted model with it: {told(*same.values())})"
-    return [], words + copies_told({"": copied})
+            words += f" (the hyperfitted model with it: {shown(*same.values())})"
+    return [], words + copied_clause({"": copied})

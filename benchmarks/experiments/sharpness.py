@@ -1,4 +1,7 @@
-"""Experiment 3: how sharp the predictions are before and after (P1 Table 3)."""
+"""Experiment 3: how sharp the predictions are before and after.
+
+The measures are those of Table 3 of P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import told
+from benchmarks.evidence.words import shown
 from common.report.names import metric_label
 
 CLAIMS = {"text": "P1 Table 3"}
@@ -78,7 +81,7 @@ def _rule(
         is_above(high_loss, loss),
     ]
     return claims, (
-        f"entropy goes from {told(entropy)} to {told(sharp_entropy)} nats, the mass of the "
-        f"likeliest token from {told(top1)} to {told(sharp_top1)}, the held-out loss from "
-        f"{told(loss)} to {told(high_loss)} nats"
+        f"entropy goes from {shown(entropy)} to {shown(sharp_entropy)} nats, the mass of the "
+        f"likeliest token from {shown(top1)} to {shown(sharp_top1)}, the held-out loss from "
+        f"{shown(loss)} to {shown(high_loss)} nats"
     )

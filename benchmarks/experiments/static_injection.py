@@ -1,10 +1,13 @@
-"""Experiment 9: does a fixed offset on the logits do what hyperfitting does? (P2)"""
+"""Experiment 9: does a fixed offset on the logits do what hyperfitting does?
+
+The control is that of P2 (Li et al., ICML 2026, arXiv 2605.22579).
+"""
 
 from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import trend
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import small_line_chart
@@ -17,7 +20,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import told
+from benchmarks.evidence.words import shown
 from common.report.charts import Level
 from common.report.names import metric_label
 
@@ -84,8 +87,8 @@ def _rule(
     assert strength is not None, "without a strength nothing is settled"
     return [by_ttr(is_above(hyperfitted, injected), copied)], (
         f"the best offset, times {strength:g}, brings the greedy type-token ratio from "
-        f"{told(original)} to {told(injected)}, hyperfitting to {told(hyperfitted)}"
-        f"{copies_told({'': copied})}"
+        f"{shown(original)} to {shown(injected)}, hyperfitting to {shown(hyperfitted)}"
+        f"{copied_clause({'': copied})}"
     )
 
 

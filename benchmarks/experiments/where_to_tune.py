@@ -1,7 +1,7 @@
 """Experiment 12: which blocks must be tuned?
 
-P2 puts LoRA on the last ones, which lifts the type-token ratio; the first and the middle ones are
-the controls it lacks.
+P2 (Li et al., ICML 2026, arXiv 2605.22579) puts LoRA on the last ones, which raises the type-token
+ratio. It lacks the controls: the first blocks and the middle ones.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
-from benchmarks.evidence.copied import COPIED, by_ttr, copies_told
+from benchmarks.evidence.copied import COPIED, by_ttr, copied_clause
 from benchmarks.evidence.draw import dot_rows
 from benchmarks.evidence.over_seeds import Evidence, Group, Value, is_above
 from benchmarks.evidence.plots import dot_plot
@@ -22,7 +22,7 @@ from benchmarks.evidence.section import (
     section_of,
     settle,
 )
-from benchmarks.evidence.words import relation, told
+from benchmarks.evidence.words import relation, shown
 from common.report.charts import Level
 from common.report.names import metric_label
 
@@ -126,17 +126,17 @@ def _of(runs: dict[str, Group], place: str, metric: str) -> Value | None:
 def _lora(loss: Value | None, original: Value, ttr: Value, copied: Value) -> Judged:
     words = (
         "LoRA on the last blocks brings the greedy type-token ratio from "
-        f"{told(original)} to {told(ttr)}"
+        f"{shown(original)} to {shown(ttr)}"
     )
-    words += f", at a final training loss of {told(loss)} nats" if loss else ""
-    return [by_ttr(is_above(ttr, original), copied)], words + copies_told({"": copied})
+    words += f", at a final training loss of {shown(loss)} nats" if loss else ""
+    return [by_ttr(is_above(ttr, original), copied)], words + copied_clause({"": copied})
 
 
 def _places(last: Value, first: Value, middle: Value, *copied: Value) -> Judged:
     shares: dict[str, Value] = dict(zip(PLACES, copied, strict=True))
     words = (
-        f"the greedy type-token ratio is {told(last)} with the last blocks tuned, {told(middle)} "
-        f"with the middle ones and {told(first)} with the first; "
+        f"the greedy type-token ratio is {shown(last)} with the last blocks tuned, {shown(middle)} "
+        f"with the middle ones and {shown(first)} with the first; "
     )
     compared = {"first": is_above(last, first), "middle": is_above(last, middle)}
     words += ", ".join(
@@ -144,4 +144,4 @@ def _places(last: Value, first: Value, middle: Value, *copied: Value) -> Judged:
         for place, above in compared.items()
     )
     parts = [by_ttr(above, shares["last"], shares[place]) for place, above in compared.items()]
-    return parts, words + copies_told({f"with the {n} blocks": one for n, one in shares.items()})
+    return parts, words + copied_clause({f"with the {n} blocks": one for n, one in shares.items()})

@@ -3,8 +3,8 @@
     python -m benchmarks.preference make runs/text/seed0 --out page.html
     python -m benchmarks.preference score votes-anna.json votes-ben.json --key page.key.json
 
-The page is one file without any address in it: send it, or put it on any web space. Its key names
-what was shown; keep it back until the votes are in.
+The page is one file that loads nothing from elsewhere: send it, or put it on any web server. Its
+key names what was shown; do not publish it before the votes are in.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Strength:
 
     Attributes:
         contender: its label.
-        place: "finite"; "above" or "below" the anchor beyond all measure; "unconnected" to it.
+        place: "finite"; "above" or "below" the anchor without limit; "unconnected" to it.
         log_strength: ln(p / p of the anchor), 0 for the anchor; None unless finite.
         low: lower end of its interval; None where the interval has no lower end.
         high: upper end; None where there is none.

@@ -19,7 +19,7 @@ def krippendorff_alpha(
     alpha = 1 - Do / De from the coincidence matrix, in which a unit with m votes counts each of its
     m (m - 1) ordered pairs of votes 1 / (m - 1) times (Krippendorff 2011, Computing Krippendorff's
     Alpha-Reliability, section C). 1 is perfect agreement, 0 what chance gives, below 0 worse.
-    Resamples in which all votes are alike have no alpha and are left out of the interval.
+    Resamples in which all votes are equal have no alpha and are left out of the interval.
 
     Args:
         counts_UC: (U, C) how many votes a unit got for a category.
@@ -29,7 +29,7 @@ def krippendorff_alpha(
 
     Returns:
         With n the number of units that two or more voted on; None where there is no such unit, or
-        where all their votes are alike: then chance would agree as well, and nothing is learnt.
+        where all their votes are equal: then chance would agree as well, and nothing is learnt.
     """
     counts = np.asarray(counts_UC, dtype=np.float64)
     counts = counts[counts.sum(axis=1) >= 2]
@@ -50,7 +50,7 @@ def krippendorff_alpha(
 
 
 def _alpha(coincidences_RCC: np.ndarray) -> np.ndarray:
-    """(R,) alpha of coincidence matrices; NaN where all votes are alike."""
+    """(R,) alpha of coincidence matrices; NaN where all votes are equal."""
     totals_RC = coincidences_RCC.sum(axis=2)
     n_R = totals_RC.sum(axis=1)
     observed_R = n_R - np.trace(coincidences_RCC, axis1=1, axis2=2)

@@ -2,7 +2,8 @@
 
 The page is one HTML file: texts and pictures are inside it, it loads nothing and sends nothing. It
 knows no condition by name. By default every condition is compared with the reference (what really
-followed; for images, after the tokenizer), as in the paper (P1 = arXiv 2412.04318, section 4).
+followed; for images, after the tokenizer), as in section 4 of P1 (Carlsson et al., ICLR 2025, arXiv
+2412.04318).
 """
 
 from __future__ import annotations
@@ -154,8 +155,8 @@ def render(drawn: Sequence[Comparison], names: Sequence[str]) -> tuple[str, str]
 
 
 def _even(text: str) -> str:
-    """Blank lines and indents made single line breaks: where one source has them and a model does
-    not, they would tell which is which."""
+    """Blank lines and indents as single line breaks: where one source has them and the other does
+    not, they would show which is which."""
     return re.sub(r"\s*\n\s*", "\n", text)
 
 
@@ -183,7 +184,7 @@ def _pictures(drawn: Sequence[Comparison]) -> dict[tuple[Side, tuple[str, int]],
 
 
 def _opaque_names(count: int, seed: int) -> list[str]:
-    """Different ids that tell nothing."""
+    """Different ids that say nothing of what they stand for."""
     return [f"{number:08x}" for number in random.Random(seed).sample(range(2**32), count)]
 
 

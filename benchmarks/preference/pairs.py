@@ -29,7 +29,7 @@ class Side:
         run: where its continuations are.
         condition: their name there.
         label: its name in the scores: the condition, of a sampled one with its settings, and the
-            run where runs are told apart.
+            run where the runs differ.
     """
 
     run: Run
@@ -120,7 +120,7 @@ def contests(runs: Sequence[Run], pairs: str | None) -> list[Contest]:
             raise UserError(
                 expected="pairs of two different conditions, each pair once",
                 got=" and ".join(f"{name}@{run}" for run, name in sorted(both)),
-                fix="mend --pairs",
+                fix="correct --pairs",
             )
     apart = {
         domain
@@ -131,9 +131,11 @@ def contests(runs: Sequence[Run], pairs: str | None) -> list[Contest]:
     def side(run: Run, condition: str) -> Side:
         # What people wrote or photographed is the same contender in every run.
         plain = run.domain not in apart or condition in TRUTHS
-        # Repeats of one configuration decode alike; an older one may not have recorded how.
-        alike = [run] if run.domain in apart else [one for one in runs if one.domain == run.domain]
-        name = next((_sampled(condition, one.methods) for one in alike if one.methods), condition)
+        # Repeats of one configuration decode in one way; an older one may not have recorded it.
+        repeats = (
+            [run] if run.domain in apart else [one for one in runs if one.domain == run.domain]
+        )
+        name = next((_sampled(condition, one.methods) for one in repeats if one.methods), condition)
         return Side(run, condition, name if plain else f"{name}@{run.name}")
 
     return [Contest(side(*first), side(*second)) for first, second in found]
@@ -203,7 +205,7 @@ def _what_was_asked(samples: dict[Prompt, dict[str, Any]]) -> dict[Prompt, tuple
 
 
 def _sampled(condition: str, methods: Methods) -> str:
-    """The label of a sampled condition, which tells its settings; the name of any other."""
+    """The label of a sampled condition, which includes its settings; the name of any other."""
     sampled = "temperature" in methods.get(condition, {}).get("settings", {})
     return condition_label(condition, methods) if sampled else condition
 
@@ -237,7 +239,9 @@ def _resolve(runs: Sequence[Run], pair: str) -> list[tuple[tuple[Run, str], tupl
     for run_name in given:
         if run_name not in known:
             raise UserError(
-                expected=f"a run among {', '.join(known)}", got=f"{run_name!r}", fix="mend --pairs"
+                expected=f"a run among {', '.join(known)}",
+                got=f"{run_name!r}",
+                fix="correct --pairs",
             )
     first, second = ((known[run_name or given[0]], name) for name, run_name in names)
     for run, name in (first, second):

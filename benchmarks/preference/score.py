@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def score(votes: Sequence[Vote], key: Key) -> dict[str, Any]:
-    """Everything that is told about some votes, as JSON."""
+    """All scores of some votes, as JSON."""
     rows = shares(votes)
     decided = [vote.choice for vote in votes if vote.choice != "equal"]
     domains = list(dict.fromkeys(vote.item.domain for vote in votes))
@@ -99,7 +99,7 @@ def score(votes: Sequence[Vote], key: Key) -> dict[str, Any]:
 
 
 def _domain(votes: Sequence[Vote], domain: str) -> dict[str, Any]:
-    """Agreement and strengths within a domain: its contenders meet no others."""
+    """Agreement and strengths within a domain: only its own contenders are compared."""
     names = {name: row for row, name in enumerate(dict.fromkeys(v.name for v in votes))}
     # Annotators see sides, not conditions, so what they may agree on by chance is the side.
     counts_UC = np.zeros((len(names), len(CHOICES)))

@@ -66,8 +66,8 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
 def shares(votes: Sequence[Vote]) -> list[Share]:
     """Every condition on every prompt set, after a row for all sets of one length together.
 
-    Lengths are kept apart, because a longer continuation has more room to fail (P1 reports 128 and
-    256 tokens apart).
+    Lengths are kept apart, because a longer continuation has more room to fail (P1, Carlsson
+    et al., ICLR 2025, arXiv 2412.04318, reports 128 and 256 tokens apart).
     """
     rows: list[Share] = []
     contests = {(v.item.domain, v.item.subject, v.item.against) for v in votes}
@@ -79,12 +79,12 @@ def shares(votes: Sequence[Vote]) -> list[Share]:
         ]
         lengths = sorted({v.item.new_tokens for v in votes if v.item.domain == domain})
         for length in lengths:
-            alike = [v for v in group if v.item.new_tokens == length]
-            sets = sorted({v.item.prompt_set for v in alike})
-            named = {name: [v for v in alike if v.item.prompt_set == name] for name in sets}
+            of_length = [v for v in group if v.item.new_tokens == length]
+            sets = sorted({v.item.prompt_set for v in of_length})
+            named = {name: [v for v in of_length if v.item.prompt_set == name] for name in sets}
             if len(sets) > 1:
                 pooled = "all" if len(lengths) == 1 else f"all of {length} tokens"
-                named = {pooled: alike} | named
+                named = {pooled: of_length} | named
             rows += [
                 _share(part, domain, subject, against, prompt_set)
                 for prompt_set, part in named.items()

@@ -155,8 +155,8 @@ def command(experiment: Experiment, profile: str | None) -> str:
     """What makes an experiment's results, in the smallest profile when None."""
     name = profile or next(iter(experiment.profiles))
     needs = dict.fromkeys(cell.needs for cell in experiment.cells(name) if cell.needs)
-    brought = "".join(f" --{what} FOLDER" for what in needs)
-    return f"python -m benchmarks.suite {experiment.name} --profile {name}{brought}"
+    options = "".join(f" --{what} FOLDER" for what in needs)
+    return f"python -m benchmarks.suite {experiment.name} --profile {name}{options}"
 
 
 def _is_done(cell: Cell | None) -> bool:

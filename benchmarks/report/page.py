@@ -1,7 +1,7 @@
 """What both forms of the evidence report say, and its HTML page.
 
 The page is one file that loads nothing and whose content policy forbids it to. It uses the style of
-a run's own report, so that the two read alike.
+a run's own report, so that both pages look the same.
 """
 
 from __future__ import annotations
@@ -124,22 +124,22 @@ def findings(entries: Iterable[Entry], verdict: Verdict) -> list[tuple[Entry, Fi
 def headline(entries: Sequence[Entry]) -> str:
     """How the claims of the papers came out, and how much there is beside them, in one sentence."""
     counts = {verdict: len(findings(entries, verdict)) for verdict in Verdict}
-    told = {
+    phrases = {
         verdict: f"{count} {words[count > 1]}"
         for verdict, words in COUNTED.items()
         if (count := counts[verdict])
     }
-    if not told:
+    if not phrases:
         return "Nothing was run yet."
     claims = sum(counts[verdict] for verdict in ON_CLAIMS)
-    judged = ", ".join(told[verdict] for verdict in ON_CLAIMS if verdict in told)
+    judged = ", ".join(phrases[verdict] for verdict in ON_CLAIMS if verdict in phrases)
     head = (
         f"Of {claims} claim{'s' if claims > 1 else ''} of the papers that "
         f"{'were' if claims > 1 else 'was'} measured, {judged}"
         if judged
         else "No claim of the papers was measured"
     )
-    beside = [words for verdict, words in told.items() if verdict not in ON_CLAIMS]
+    beside = [words for verdict, words in phrases.items() if verdict not in ON_CLAIMS]
     return f"{'; '.join([head, *beside])}."
 
 
@@ -166,8 +166,8 @@ def table_cells(table: Table) -> list[list[tuple[str, str]]]:
     """
     rows = [row.cells for row in table.rows]
     if table.by_row:
-        return [_alike(cells) for cells in rows]
-    columns = [_alike(cells) for cells in zip(*rows, strict=True)]
+        return [_one_measure(cells) for cells in rows]
+    columns = [_one_measure(cells) for cells in zip(*rows, strict=True)]
     return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in rows]
 
 
@@ -187,8 +187,8 @@ def as_text(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _alike(cells: Sequence[Value | str | None]) -> list[tuple[str, str]]:
-    """Cells of one measure."""
+def _one_measure(cells: Sequence[Value | str | None]) -> list[tuple[str, str]]:
+    """Cells of one measure, with one number of decimals."""
     values = [cell for cell in cells if isinstance(cell, Value)]
     ends = [end for v in values for end in (v.mean, v.low, v.high) if end is not None]
     return [_cell(cell, decimals(ends)) for cell in cells]

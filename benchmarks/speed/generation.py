@@ -1,8 +1,9 @@
 """How fast `common.decode.generate.generate` is, against the way the authors' code generates.
 
-The other side is `model.generate`, greedy, float32, in batches of 8 (P1's released code). Both
-continue the same prompts in the same process with the same threads, in alternation, so that a
-machine that is busy for a while disturbs both. One JSON line on stdout:
+The other side is `model.generate`, greedy, float32, in batches of 8, as in the released code of P1
+(Carlsson et al., ICLR 2025, arXiv 2412.04318). Both continue the same prompts in the same process
+with the same threads, in alternation, so that a machine that is busy for a while disturbs both. One
+JSON line on stdout:
 
     python -m benchmarks.speed.generation --model embedded
 

@@ -10,7 +10,7 @@ run: in one process, the arms would share the allocator, accelerate's settings a
 memory. All models are in memory at once.
 
 "auto" precision decides whether our loop computes in bf16. Where bf16 units are missing it stays
-in float32, the Trainer told to use bf16 emulates it, and the bars say little; so the Trainer in
+in float32, a Trainer set to bf16 emulates it, and the bars say little; so the Trainer in
 float32 is measured as well there. Bars are reported, not enforced.
 
 Each speed and ratio is also given by processor time. On a CPU that other programs keep busy, with

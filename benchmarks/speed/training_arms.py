@@ -1,6 +1,6 @@
 """The ways of training that `benchmarks.speed.training` compares, each in a process of its own.
 
-An arm trains without end, in turns: it waits for its turn, does some updates, tells how long they
+An arm trains without end, in turns: it waits for its turn, does some updates, reports how long they
 took and waits again. So every arm keeps its compiled code and its optimizer state between turns,
 only one of them computes at a time, and the peak memory of a process is that of its arm.
 
@@ -83,7 +83,7 @@ class Turn:
         cpu_seconds: of processor time, of all threads of the process.
         bf16: whether products ran in bf16.
         compiled: whether the decoder is compiled.
-        peak_rss_mib: of the process so far; None where the system does not tell.
+        peak_rss_mib: of the process so far; None where the system does not say.
         peak_device_mib: of tensors on an accelerator so far; None on a CPU.
         threads: of torch.
     """
@@ -114,7 +114,7 @@ class Turns:
         self._wait()
 
     def note(self, update: int) -> None:
-        """`update` updates have been made since the start; at the end of a turn, tell and wait."""
+        """`update` updates have been made; at the end of a turn, report and wait."""
         self._done = update - self._reported
         late = time.perf_counter() - self._started > TURN_SECONDS
         if self._done < self._updates and not late:
@@ -224,7 +224,8 @@ def train_trainer(setting: Setting, turns: Turns, *, bf16: bool) -> None:
 
 
 def train_eager(setting: Setting, turns: Turns) -> None:
-    """The loop of P1's released code: the model's own loss in float32, plain AdamW, no clipping."""
+    """The released loop of P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318): the model's own loss
+    in float32, plain AdamW, no clipping."""
     model = _load(setting)
     device = pick_device(setting.device)
     optimizer = torch.optim.AdamW(

@@ -147,7 +147,7 @@ def read_cells(folder: Path) -> list[Cell]:
         raise UserError(
             expected="a folder of results",
             got=f"{str(folder)!r}, which is none",
-            fix="run python -m benchmarks.suite first, or mend the path",
+            fix="run python -m benchmarks.suite first, or correct the path",
         )
     found: dict[tuple[str, str, str], tuple[Path, Cell]] = {}
     # Unlike rglob, this passes over folders that vanish meanwhile.

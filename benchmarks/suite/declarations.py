@@ -72,7 +72,12 @@ def load_profiles(folder: Path = FOLDER) -> dict[str, Profile]:
             _refuse(path, f"like alone in {profile.name}", "options beside it", "drop one of them")
         if further := profiles[profile.like].like:
             got = f"{profile.like}, which is like {further}"
-            _refuse(path, f"{profile.name} to be like a profile with options", got, "mend it")
+            _refuse(
+                path,
+                f"{profile.name} to be like a profile with options",
+                got,
+                "name another profile",
+            )
     return profiles
 
 
@@ -135,7 +140,8 @@ def _load(path: Path, profiles: Mapping[str, Profile]) -> Experiment:
         for cell in experiment.cells(profile):
             if cell.compared_with is not None and cell.compared_with not in names:
                 got = f"against: {cell.against}, which is none of them"
-                _refuse(path, f"a cell of the {profile} profile to compare with", got, "mend it")
+                expected = f"a cell of the {profile} profile to compare with"
+                _refuse(path, expected, got, "correct against")
     return experiment
 
 
@@ -155,19 +161,21 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         _refuse(path, "a readable file", f"{error.strerror}", "check the path")
     except yaml.YAMLError as error:
-        _refuse(path, "YAML", str(error), "mend it")
+        _refuse(path, "YAML", str(error), "correct its syntax")
     if not isinstance(read, dict):
-        _refuse(path, "a mapping", f"a {type(read).__name__}", "mend it")
+        _refuse(path, "a mapping", f"a {type(read).__name__}", "write keys and values")
     return read
 
 
 def _check_keys(found: Any, known: set[str], needed: set[str], path: Path) -> None:
     if not isinstance(found, dict):
-        _refuse(path, f"a mapping of {', '.join(sorted(known))}", f"{found!r}", "mend it")
+        _refuse(
+            path, f"a mapping of {', '.join(sorted(known))}", f"{found!r}", "write keys and values"
+        )
     unknown, missing = sorted(found.keys() - known), sorted(needed - found.keys())
     if unknown:
         got = f"the unknown {', '.join(map(repr, unknown))}"
-        _refuse(path, f"keys among {', '.join(sorted(known))}", got, "mend it")
+        _refuse(path, f"keys among {', '.join(sorted(known))}", got, "remove or correct them")
     if missing:
         _refuse(path, f"the keys {', '.join(sorted(needed))}", f"no {missing[0]!r}", "add it")
 
@@ -175,7 +183,7 @@ def _check_keys(found: Any, known: set[str], needed: set[str], path: Path) -> No
 def _check_among(found: Iterable[str], known: Iterable[str], what: str, path: Path) -> None:
     for name in found:
         if name not in known:
-            _refuse(path, f"{what} among {', '.join(known)}", repr(name), "mend it")
+            _refuse(path, f"{what} among {', '.join(known)}", repr(name), "correct it")
 
 
 def _refuse(path: Path, expected: str, got: str, fix: str) -> NoReturn:

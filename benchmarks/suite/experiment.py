@@ -192,7 +192,9 @@ def pick_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
     """
     if name not in profiles:
         raise UserError(
-            expected=f"a profile among {', '.join(profiles)}", got=repr(name), fix="mend --profile"
+            expected=f"a profile among {', '.join(profiles)}",
+            got=repr(name),
+            fix="correct --profile",
         )
     return profiles[name]
 
@@ -207,6 +209,6 @@ def pick_experiments(experiments: Iterable[Experiment], names: list[str]) -> lis
     for name in names:
         if name not in known:
             raise UserError(
-                expected=f"experiments among {', '.join(known)}", got=repr(name), fix="mend it"
+                expected=f"experiments among {', '.join(known)}", got=repr(name), fix="correct it"
             )
     return [experiment for name, experiment in known.items() if name in names or not names]

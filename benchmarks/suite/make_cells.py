@@ -44,24 +44,24 @@ def main(argv: list[str]) -> int:
     chosen = pick_experiments(load_experiments(), options.names)
     jobs = take_shard(plan_jobs(chosen, options.profile, cifar=options.cifar), options.shard)
     found = find_done(jobs, options.results, overwrite=options.overwrite)
-    runs = Runs(options.runs, _tell)
+    runs = Runs(options.runs, _print)
     if options.dry_run:
         for line in preview(jobs, found, runs):
             print(line)
         return 0
-    alike = _alike(jobs, found)
-    # What one profile has made is nothing to make in another.
+    measured = _by_figures(jobs, found)
+    # Figures that another profile has measured are not measured again.
     others = [name for name in chosen[0].profiles if name != options.profile]
     for other in others if len(found) < len(jobs) else ():
         same = plan_jobs(chosen, other, cifar=options.cifar)
-        alike = _alike(same, find_done(same, options.results, overwrite=True)) | alike
-    return EXIT_FAILED_CELLS if run_jobs(jobs, found, runs, options.results, alike) else 0
+        measured = _by_figures(same, find_done(same, options.results, overwrite=True)) | measured
+    return EXIT_FAILED_CELLS if run_jobs(jobs, found, runs, options.results, measured) else 0
 
 
 def find_done(jobs: Sequence[Job], results: Path, *, overwrite: bool = False) -> dict[str, Cell]:
     """Cells that need not be made again, by name.
 
-    A failed cell is none of them. With `overwrite` neither is one of another configuration.
+    Failed cells are left out. With `overwrite`, so are cells of another configuration.
 
     Raises:
         UserError: a done cell of another configuration, or a file that is no cell.
@@ -89,7 +89,7 @@ def run_jobs(
     found: Mapping[str, Cell],
     runs: Runs,
     results: Path,
-    alike: Mapping[str, Cell] | None = None,
+    measured: Mapping[str, Cell] | None = None,
 ) -> int:
     """Make every cell that is not among `found`; gives how many failed.
 
@@ -98,19 +98,19 @@ def run_jobs(
         found: the cells that are done, by the job's name.
         runs: where runs are made.
         results: folder of the cells.
-        alike: done cells by their figures, `_alike` of jobs and found if None.
+        measured: done cells by their figures, `_by_figures` of jobs and found if None.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C or SIGTERM; all that is done stays done.
     """
-    alike = dict(_alike(jobs, found) if alike is None else alike)
+    measured = dict(_by_figures(jobs, found) if measured is None else measured)
     to_do = [job for job in jobs if job.name not in found]
-    _tell(f"{len(jobs)} cells, {len(found)} of them done")
+    _print(f"{len(jobs)} cells, {len(found)} of them done")
     failed = 0
     for number, job in enumerate(to_do, start=1):
-        _tell(f"[{number}/{len(to_do)}] {job.name} ({job.planned.analysis or job.run.name})")
+        _print(f"[{number}/{len(to_do)}] {job.name} ({job.planned.analysis or job.run.name})")
         started = time.perf_counter()
-        cell = make_cell(job, runs, alike.get(_figures_key(job)))
+        cell = make_cell(job, runs, measured.get(_figures_key(job)))
         try:
             write_cell(results, cell)
         except UserError as error:
@@ -118,26 +118,26 @@ def run_jobs(
             write_cell(results, cell)
         seconds = time.perf_counter() - started
         if cell.status == "done":
-            alike[_figures_key(job)] = cell
+            measured[_figures_key(job)] = cell
         else:
             failed += 1
         what = cell.status if cell.error is None else f"failed: {cell.error}"
-        _tell(f"  {what}; {seconds:.0f} s, {len(to_do) - number} left")
+        _print(f"  {what}; {seconds:.0f} s, {len(to_do) - number} left")
     if failed:
-        _tell(f"{failed} of {len(to_do)} cells failed; the same command tries them again")
+        _print(f"{failed} of {len(to_do)} cells failed; the same command tries them again")
     return failed
 
 
-def make_cell(job: Job, runs: Runs, alike: Cell | None) -> Cell:
+def make_cell(job: Job, runs: Runs, measured: Cell | None) -> Cell:
     """The finished or failed cell of a job.
 
     Args:
         job: what to make.
         runs: where its runs are made.
-        alike: a done cell, of another experiment maybe, with the same figures.
+        measured: a done cell with the same figures, perhaps of another experiment; or None.
     """
-    if alike is not None:
-        return replace(_cell(job), **{n: getattr(alike, n) for n in _MEASURED})
+    if measured is not None:
+        return replace(_cell(job), **{n: getattr(measured, n) for n in _MEASURED})
     try:
         if job.missing is not None:
             return _failed_cell(job, job.missing)
@@ -164,7 +164,7 @@ def analyse(name: str, folders: Sequence[Path], options: dict[str, Any]) -> Any:
         raise UserError(
             expected=f"an analysis among {', '.join(ANALYSES)}",
             got=repr(name),
-            fix="mend the experiment's declaration",
+            fix="correct analysis in the experiment's YAML file",
         )
     opened = {folder: FinishedRun.open(folder) for folder in dict.fromkeys(folders)}
     run, other = folders[0], folders[1] if len(folders) > 1 else None
@@ -208,12 +208,12 @@ def _cell(job: Job) -> Cell:
 
 
 def _failed_cell(job: Job, error: str) -> Cell:
-    told = provenance(job.planned.seed, _command(job).split())
+    made_by = provenance(job.planned.seed, _command(job).split())
     line = " ".join(error.split())
-    return replace(_cell(job), status="failed", error=line, provenance=told)
+    return replace(_cell(job), status="failed", error=line, provenance=made_by)
 
 
-def _alike(jobs: Iterable[Job], found: Mapping[str, Cell]) -> dict[str, Cell]:
+def _by_figures(jobs: Iterable[Job], found: Mapping[str, Cell]) -> dict[str, Cell]:
     """The cells among `found` by what their figures are of."""
     return {_figures_key(job): found[job.name] for job in jobs if job.name in found}
 
@@ -236,7 +236,7 @@ def _command(job: Job) -> str:
     return f"{PROG} {job.planned.experiment} --profile {job.planned.profile}{needs}"
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

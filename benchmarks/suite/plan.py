@@ -78,15 +78,15 @@ def plan_jobs(
     Raises:
         UserError: an option that a run does not know, no such profile, or no CIFAR-10 in `cifar`.
     """
-    brought = {} if cifar is None else {CIFAR: _cifar_options(cifar)}
+    supplied = {} if cifar is None else {CIFAR: _cifar_options(cifar)}
     jobs = []
     for experiment in experiments:
         cells = experiment.cells(profile)
-        runs = {cell.cell: _plan(cell, brought) for cell in cells}
+        runs = {cell.cell: _plan(cell, supplied) for cell in cells}
         for cell in cells:
             other = None if cell.compared_with is None else runs[cell.compared_with]
             missing = None
-            if cell.needs is not None and cell.needs not in brought:
+            if cell.needs is not None and cell.needs not in supplied:
                 missing = (
                     f"expected --{cell.needs} FOLDER, the data this cell needs; got none; download "
                     "it and pass the option"
@@ -107,7 +107,9 @@ def take_shard(jobs: Sequence[Job], shard: str) -> list[Job]:
     index, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= index <= count:
         raise UserError(
-            expected="--shard I/N with I from 1 to N, such as 1/4", got=repr(shard), fix="mend it"
+            expected="--shard I/N with I from 1 to N, such as 1/4",
+            got=repr(shard),
+            fix="correct --shard",
         )
     loads = [0] * count
     mine: set[str] = set()
@@ -134,15 +136,15 @@ def _groups(jobs: Sequence[Job]) -> list[set[str]]:
     return groups
 
 
-def _plan(cell: PlannedCell, brought: Mapping[str, tuple[dict[str, Any], dict[str, str]]]) -> Any:
-    more, stands_for = brought.get(cell.needs or "", ({}, {}))
+def _plan(cell: PlannedCell, supplied: Mapping[str, tuple[dict[str, Any], dict[str, str]]]) -> Any:
+    more, stands_for = supplied.get(cell.needs or "", ({}, {}))
     try:
         return plan_run(cell.domain, cell.options | more, repeat=cell.repeat, stands_for=stands_for)
     except UserError as error:
         raise UserError(
             expected=f"options of a run in {cell.experiment}/{cell.cell}",
             got=error.got,
-            fix="mend its declaration",
+            fix=f"correct {cell.experiment}.yaml of benchmarks/experiments",
         ) from error
 
 
@@ -155,5 +157,5 @@ def _cifar_options(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     raise UserError(
         expected=f"--cifar to be a folder with {_TORCHVISION_FOLDER}, or with images in train",
         got=f"{str(folder)!r} with neither",
-        fix="mend the path",
+        fix="correct the path",
     )

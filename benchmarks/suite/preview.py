@@ -12,7 +12,7 @@ from benchmarks.suite.training_runs import PlannedRun, Runs
 
 
 def preview(jobs: Sequence[Job], found: Mapping[str, Cell], runs: Runs) -> list[str]:
-    """Lines that tell what a call would do, and how long by what is recorded."""
+    """One line per cell, a summary, and an estimate of the time from recorded times."""
     lines = []
     for job in jobs:
         state = "done" if job.name in found else "to do" if job.missing is None else "cannot"
@@ -60,8 +60,8 @@ def _estimate(to_do: Iterable[Job], missing: Iterable[Job], done: Sequence[Cell]
     unknown = len(parts) - len(known)
     if parts and not known:
         return "no estimate: nothing of the kind is finished yet"
-    told = f"about {sum(known) / 60:.0f} minutes by what finished cells took"
-    return told + (f", and {unknown} runs or analyses of unknown length" if unknown else "")
+    estimate = f"about {sum(known) / 60:.0f} minutes by what finished cells took"
+    return estimate + (f", and {unknown} runs or analyses of unknown length" if unknown else "")
 
 
 def _state(run: PlannedRun, runs: Runs) -> str:

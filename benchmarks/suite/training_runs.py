@@ -2,8 +2,8 @@
 
 Cells ask for a run by its options. Equal options are one run in `<domain>-<hash>`, whatever asks
 for it. Beside the folder lie the configuration it was started with, `.yaml`, and what it printed,
-`.log`. A run is a process of its own, `python -m text.run` or `image.run`: what one leaves behind
-in memory or dies of does not touch the others.
+`.log`. A run is a process of its own, `python -m text.run` or `image.run`, so one that crashes or
+leaks memory does not affect the others.
 
 The log is also the lock. The process holds it open and locked, and the system frees it when the
 last holder is gone; so after the suite was killed alone, with the run still going on, a new suite
@@ -62,7 +62,7 @@ BEFORE_IT_EXISTED = {"train.save_dtype": "fp32"}
 HASH_LETTERS = 12
 WAIT_SECONDS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 class RunFailedError(UserError):
@@ -136,11 +136,11 @@ class Runs:
 
     Args:
         folder: made with the first run.
-        tell: takes a line of progress.
+        notify: receives a line of progress.
     """
 
-    def __init__(self, folder: Path, tell: Tell) -> None:
-        self.folder, self.tell = folder, tell
+    def __init__(self, folder: Path, notify: Notify) -> None:
+        self.folder, self.notify = folder, notify
         self._failed: dict[str, str] = {}
 
     def path(self, run: PlannedRun) -> Path:
@@ -207,15 +207,15 @@ class Runs:
     @contextmanager
     def _locked(self, log: Path) -> Iterator[Any]:
         with writing(log), log.open("ab") as output:
-            told = False
+            announced = False
             while True:
                 try:
                     fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if not told:
-                        self.tell(f"  another process is at {log.stem}; waiting for it")
-                    told = True
+                    if not announced:
+                        self.notify(f"  another process is at {log.stem}; waiting for it")
+                    announced = True
                     time.sleep(WAIT_SECONDS)
             output.seek(0, 2)
             yield output

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from common.hyperfit.data_order import DataOrder, batched
 from common.model.frozen_prefix import FrozenPrefix, freeze_prefix
-from common.model.head import LogitsHead, eval_mode
+from common.model.head import LogitsHead
 from common.model.token_stats import TokenSums
 from common.tools.device import Compute
-from common.tools.modules import copy_weights, load_weights, trainable_parameters
+from common.tools.modules import copy_weights, eval_mode, load_weights, trainable_parameters
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Plots of the evidence report, read back from their SVG and measured."""
+"""Plots of the evidence report, read back from their SVG and measured.
+
+P1 is Carlsson et al., ICLR 2025, arXiv 2412.04318.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from benchmarks.evidence.over_seeds import (
     ratio,
 )
 from benchmarks.evidence.section import TableRow, Verdict, judge, make_table
-from benchmarks.evidence.words import decimals, number, share, told
+from benchmarks.evidence.words import decimals, number, share, shown
 from benchmarks.experiments import VIEWS, show
 from benchmarks.experiments.learning_curve import loss_at_half
 from benchmarks.suite.cells import Cell
@@ -293,9 +293,9 @@ def test_a_column_has_one_number_of_decimals(values: tuple[float, ...], expected
 
 def test_numbers_in_words() -> None:
     assert number(1801.4) == "1,801" and number(0.0) == "0.000" and number(3.0) == "3"
-    assert told(value(4.234, 4.0, 4.5)) == "4.23 [4.00,\u00a04.50]"
-    assert told(value(1.0, 0.9, 1.0)) == "1.000 [0.900,\u00a01.000]"
-    assert told(value(19.0)) == "19" and share(value(0.1)) == "10.0\u00a0%"
+    assert shown(value(4.234, 4.0, 4.5)) == "4.23 [4.00,\u00a04.50]"
+    assert shown(value(1.0, 0.9, 1.0)) == "1.000 [0.900,\u00a01.000]"
+    assert shown(value(19.0)) == "19" and share(value(0.1)) == "10.0\u00a0%"
 
 
 def test_a_table_names_the_columns_that_nobody_measured() -> None:

@@ -1,11 +1,15 @@
-"""What the verdicts of the evidence report rest on: claims of the papers, and nothing else."""
+"""What the verdicts of the evidence report rest on: claims of the papers, and nothing else.
+
+P1 is Carlsson et al., ICLR 2025, arXiv 2412.04318; P2 is Li et al., ICML
+2026, arXiv 2605.22579.
+"""
 
 from __future__ import annotations
 
 import pytest
 from fake_evidence import COPIED, GREEDY, Change, at, changed, evidence, of, set_to, value
 
-from benchmarks.evidence.copied import by_ttr, copies_told
+from benchmarks.evidence.copied import by_ttr, copied_clause
 from benchmarks.evidence.section import OUTCOMES, Finding, Section, Verdict, settle
 from benchmarks.experiments import show
 
@@ -184,5 +188,6 @@ def test_half_of_the_continuations_are_not_most_of_them() -> None:
     half, more = value(0.5, 0.4, 0.6), value(0.51, 0.4, 0.6)
     assert by_ttr(True, half) is True and by_ttr(False, half) is False
     assert by_ttr(True, half, more) is None and by_ttr(False, more) is None
-    assert copies_told({"here": half}) == ""
-    assert "(51.0\u00a0% [40.0,\u00a060.0] there hold" in copies_told({"here": half, "there": more})
+    assert copied_clause({"here": half}) == ""
+    clause = copied_clause({"here": half, "there": more})
+    assert "(51.0\u00a0% [40.0,\u00a060.0] there hold" in clause

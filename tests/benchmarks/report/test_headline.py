@@ -1,4 +1,7 @@
-"""The first sentence of the evidence report."""
+"""The first sentence of the evidence report.
+
+P1 is Carlsson et al., ICLR 2025, arXiv 2412.04318.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def declare(folder: Path, name: str = "one", profiles: Any = PROFILES, **changes
     return folder
 
 
-def test_the_shipped_ones_are_the_issue_s() -> None:
+def test_the_shipped_experiments_in_their_order() -> None:
     experiments = load_experiments()
     assert [e.name for e in experiments] == NAMES
     assert [e.number for e in experiments] == list(range(1, 16))

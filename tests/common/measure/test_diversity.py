@@ -73,7 +73,7 @@ def test_compression_ratio_is_raw_over_deflated_bytes() -> None:
     assert compression_ratio(EMPTY) == 0.0
 
 
-def test_metrics_are_the_single_measures_with_intervals() -> None:
+def test_metrics_are_the_single_measures_showns() -> None:
     rng = np.random.default_rng(0)
     training = [rng.integers(300, size=60) for _ in range(20)]
     texts = [rng.integers(300, size=50) for _ in range(8)]

@@ -85,7 +85,7 @@ def test_what_the_prompt_repeats_does_not_count() -> None:
     assert arrays["vertical_equal_share"][0] == arrays["repeated_columns"][0] == 0.0
 
 
-def test_code_metrics_are_means_with_intervals_over_images() -> None:
+def test_code_metrics_are_means_showns_over_images() -> None:
     ids_NL = images()
     metrics = code_metrics(ids_NL, grid=GRID, given=GRID)
     arrays = code_arrays(ids_NL, grid=GRID, given=GRID)
