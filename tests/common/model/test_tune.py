@@ -236,7 +236,7 @@ def test_a_linear_layer_that_computes_something_else_gets_no_lora() -> None:
 
 
 def test_a_model_that_takes_no_lora_is_told_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"MambaForCausalLM .*leave train\.lora_rank at 0"):
+    with pytest.raises(UserError, match=r"MambaForCausalLM .*set train\.lora_rank 0"):
         prepare_tuning(tiny_model("mamba"), where="last:1", lora_rank=2)
 
 
