@@ -2,11 +2,11 @@
 
 How hyperfitting moves and spreads hidden states, layer by layer.
 
-P2 compares the states of the original and the hyperfitted model on the same texts: cosine and L2
-distance per block, and the effective dimension PR = (sum of eigenvalues)^2 / (sum of squared
-eigenvalues) of the states' covariance. A jump at "the last layer" may be the final norm's doing,
-since libraries return the last state after it; so hooks take every block's output before the norm,
-and the normed state is a layer of its own.
+P2 (Li et al., ICML 2026, arXiv 2605.22579) compares the states of the original and the hyperfitted
+model on the same texts: cosine and L2 distance per block, and the effective dimension PR = (sum of
+eigenvalues)^2 / (sum of squared eigenvalues) of the states' covariance. A jump at "the last layer"
+may be an effect of the final norm, since libraries return the last state after it. So hooks take
+every block's output before the norm, and the normed state is a layer of its own.
 
 No eigenvalue is computed: their sum is the trace and the sum of their squares the squared Frobenius
 norm. The same two numbers of the covariance without sequence i follow from a second pass, with S
