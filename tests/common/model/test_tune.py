@@ -236,7 +236,7 @@ def test_a_linear_layer_that_computes_something_else_gets_no_lora() -> None:
 
 
 def test_a_model_that_takes_no_lora_is_told_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"MambaForCausalLM .*leave train\.lora_rank at 0"):
+    with pytest.raises(UserError, match=r"MambaForCausalLM .*set train\.lora_rank 0"):
         prepare_tuning(tiny_model("mamba"), where="last:1", lora_rank=2)
 
 
@@ -244,9 +244,7 @@ def test_a_model_without_a_list_of_blocks_can_be_tuned_whole() -> None:
     model = llama()
     model.config.num_hidden_layers = 2 * LAYERS  # as where each block runs twice
     for where, rank in [("last:1", 0), ("head", 0), ("all", 2)]:
-        with pytest.raises(
-            UserError, match="LlamaForCausalLM, which has none .* set train.tune all"
-        ):
+        with pytest.raises(UserError, match="which has none .* set train.tune all"):
             prepare_tuning(model, where=where, lora_rank=rank)
     assert all(
         p.requires_grad for p in prepare_tuning(model, where="all", lora_rank=0).parameters()
