@@ -12,14 +12,23 @@ import torch
 
 import common.record.run_folder
 from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
+from common.domain import Condition
 from common.experiment import run_experiment
 from common.model.origin import ModelOrigin
 from common.record.run_folder import RunFolder
 from common.tools.options import to_yaml
 from common.tools.progress import Progress
-from examples.walks import Walks
+from examples import walks
 
 SCHEMA = Path(common.record.run_folder.__file__).parent / "schema" / "metrics.schema.json"
+CONDITIONS = (
+    "original-greedy",
+    "early-stopped-greedy",
+    "hyperfitted-greedy",
+    "hyperfitted-greedy-blocked",
+    "hyperfitted-top-p",
+    "human",
+)
 CONFIG = RunConfig(
     device="cpu",
     schedule=ScheduleConfig(learning_rate=1e-2, max_epochs=150, target_loss=0.06),
@@ -33,6 +42,13 @@ CONFIG = RunConfig(
     ),
     measure=MeasureConfig(curve_prompts=3),
 )
+
+
+class Walks(walks.Walks):
+    """The example's domain with fewer conditions, which saves half of the time."""
+
+    def conditions(self) -> list[Condition]:
+        return [one for one in super().conditions() if one.name in CONDITIONS]
 
 
 def run(out: Path, config: RunConfig = CONFIG, **changes: Any) -> dict[str, Any]:

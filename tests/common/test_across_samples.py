@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bleu_reference import sacrebleu_scores
-from walk_runs import CONFIG, run, validate
+from walk_runs import CONFIG, Walks, run, validate
 
 from common.across_samples import measure_across, sampled_conditions
 from common.conditions import standard_conditions
@@ -22,7 +22,6 @@ from common.evaluate import Evaluator
 from common.measure.diversity import across_metrics
 from common.report.names import metric_definition, metric_label
 from common.report.page import build_report
-from examples.walks import Walks
 
 T1 = sampling_config(top_p=0.9, temperature=1.0, top_k=0)
 

@@ -15,7 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     LlamaForCausalLM,
 )
-from walk_runs import CONFIG, run, validate
+from walk_runs import CONFIG, Walks, run, validate
 
 import common.decode.generate
 import common.experiment
@@ -36,7 +36,7 @@ from common.report.terminal import conditions_table
 from common.tools.jsonl import read_jsonl
 from common.tools.options import to_yaml
 from common.tools.progress import Progress
-from examples.walks import CONTEXT, NEW, Walks, walks
+from examples.walks import CONTEXT, NEW, walks
 
 FEW = MeasureConfig(curve_prompts=0)
 

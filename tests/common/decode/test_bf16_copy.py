@@ -12,6 +12,7 @@ import torch
 from tiny_families import FAMILIES, tiny_model
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from walk_runs import Walks
 
 from common.decode.bf16_copy import decoding_copy
 from common.decode.generate import generate
@@ -19,7 +20,6 @@ from common.decode.methods import greedy_config
 from common.evaluate import Evaluator
 from common.model.tune import prepare_tuning
 from common.tools.device import Compute
-from examples.walks import Walks
 
 BF16 = Compute(torch.device("cpu"), bf16=True)
 IDS = torch.arange(3 * 6).reshape(3, 6) % 60
