@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from common.config import RunConfig
 from common.errors import UserError
-from common.experiment import make_schedule
 from common.hyperfit.disk import check_disk, disk_need
 from common.hyperfit.memory import training_gib
 from common.hyperfit.tracker import check_tracker
 from common.model.saved_weights import dtype_to_save
 from common.model.tune import prepare_tuning, tuning_notices
 from common.tools.device import pick_device, should_compile
+from common.training import make_schedule
 
 
 def preflight(

@@ -27,7 +27,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.config import TrainConfig
-from common.experiment import make_optimizer
 from common.hyperfit.checkpoint import Checkpoints
 from common.hyperfit.loop import TrainingLoop
 from common.hyperfit.loss_to_zero import LossToZero
@@ -45,6 +44,7 @@ from common.tools.device import (
     should_compile,
 )
 from common.tools.modules import disable_dropout
+from common.training import make_optimizer
 from text.model import load_model
 
 LEARNING_RATE = 1e-4  # low enough for any batch size; speed does not depend on it

@@ -33,14 +33,10 @@ import copy
 import logging
 import math
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from accelerate.state import PartialState
-from accelerate.utils import DistributedType
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
-from torch.utils.data import DataLoader, IterableDataset
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import (
     ExportableState,
@@ -50,19 +46,19 @@ from transformers.trainer_callback import (
 from transformers.training_args import TrainingArguments
 
 from common.errors import UserError
+from common.hyperfit.loader_pass import loss_and_accuracy, of_first_process
 from common.hyperfit.loss_to_zero import Action, LossToZero
 from common.hyperfit.options import ScheduleOptions
+from common.hyperfit.trainer_checks import refuse_unreachable
 from common.tools.modules import (
     active_dropout,
     copy_weights,
     disable_dropout,
-    eval_mode,
     load_weights,
     trainable_parameters,
 )
 
 logger = logging.getLogger(__name__)
-Measured = TypeVar("Measured")
 
 
 class LossToZeroCallback(TrainerCallback, ExportableState):
@@ -134,7 +130,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         dataloader = kwargs["train_dataloader"]
-        _refuse_unreachable(args, kwargs["model"], dataloader)
+        refuse_unreachable(args, kwargs["model"], dataloader)
         if EarlyStoppingCallback.__name__ in (state.stateful_callbacks or {}):
             logger.warning(
                 "EarlyStoppingCallback ends the run by a validation measure, which gets worse "
@@ -264,115 +260,6 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
             )
         disable_dropout(model)
         logger.warning("dropout set to 0 in %s", names)
-
-
-def loss_and_accuracy(
-    model: nn.Module, dataloader: DataLoader, *, batch_size: int, device: torch.device
-) -> tuple[float, float | None]:
-    """Mean loss in nats per token over a causal LM's training set, in eval mode, and the share of
-    tokens whose first choice is right; None for a model that returns no logits.
-
-    Every label other than -100 after the first position counts once, however the batches fall.
-
-    Args:
-        model: returns a `loss` that is the mean over the labels of the batch.
-        dataloader: gives data set and collate function; it is not iterated.
-        batch_size: sequences per forward pass.
-        device: where the model is.
-
-    Raises:
-        UserError: no label counts.
-    """
-    batches = DataLoader(dataloader.dataset, batch_size, collate_fn=dataloader.collate_fn)
-    total_nats, tokens = torch.zeros((), dtype=torch.float64), 0
-    correct: int | None = 0
-    # A DataLoader draws a seed from the global generator each time it is iterated.
-    with eval_mode(model), torch.random.fork_rng(devices=[]), torch.no_grad():
-        for batch in batches:
-            batch = {
-                name: value.to(device) if isinstance(value, Tensor) else value
-                for name, value in batch.items()
-            }
-            labels = batch.get("shift_labels", batch["labels"][..., 1:])
-            count = int((labels != -100).sum())
-            if count:
-                output = model(**batch)
-                total_nats += output.loss.double().cpu() * count
-                tokens += count
-                logits = getattr(output, "logits", None)
-                if logits is None or correct is None:
-                    correct = None
-                    continue
-                # The label of a position is the token after it; given ones are shifted already.
-                choices = logits.argmax(dim=-1)[..., : labels.shape[-1]]
-                correct += int((choices == labels).sum())
-    if tokens == 0:
-        raise UserError(
-            expected="labels to learn in the training set",
-            got="-100 everywhere",
-            fix="check the data collator",
-        )
-    return float(total_nats) / tokens, None if correct is None else correct / tokens
-
-
-def of_first_process(measured: Measured) -> Measured:
-    """What process 0 measured, in every process of a data-parallel run.
-
-    Each process makes the full pass; devices may round differently, and processes that decide
-    differently wait for each other for ever.
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return measured
-    told = [measured]
-    torch.distributed.broadcast_object_list(told, src=0)
-    return told[0]
-
-
-def _refuse_unreachable(args: TrainingArguments, model: nn.Module, dataloader: DataLoader) -> None:
-    if args.label_smoothing_factor > 0:
-        raise UserError(
-            expected="label_smoothing_factor 0, since smoothed labels keep zero loss out of reach",
-            got=str(args.label_smoothing_factor),
-            fix="leave it out of TrainingArguments",
-        )
-    if args.load_best_model_at_end:
-        raise UserError(
-            expected="the last weights to be kept, since the best validation loss is that of the "
-            "early-stopped model",
-            got="load_best_model_at_end=True",
-            fix="leave it out of TrainingArguments",
-        )
-    sharded = _sharded_by(args, model)
-    if sharded is not None:
-        raise UserError(
-            expected="parameters that are whole on each device",
-            got=sharded,
-            fix="train on one device or with data parallelism",
-        )
-    if isinstance(dataloader.dataset, IterableDataset):
-        raise UserError(
-            expected="a training set that can be read again from its start",
-            got="an IterableDataset",
-            fix="pass a map-style data set; hyperfitting needs few sequences",
-        )
-
-
-def _sharded_by(args: TrainingArguments, model: nn.Module) -> str | None:
-    """What shards the parameters, None where nothing does.
-
-    A launcher sets FSDP or DeepSpeed up without telling `args`, so accelerate's own state and the
-    parameters are asked as well.
-    """
-    kind = PartialState().distributed_type
-    if args.fsdp or kind == DistributedType.FSDP:
-        return "FSDP"
-    if args.deepspeed or kind == DistributedType.DEEPSPEED:
-        return "DeepSpeed"
-    if kind == DistributedType.MEGATRON_LM:
-        return "Megatron-LM"
-    if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
-        return "parameters that are DTensors"
-    return None
 
 
 def _all_finite(tensors: list[nn.Parameter]) -> bool:

@@ -16,6 +16,9 @@ the rate once and looks; if that did not help, the floor is the rate's own and t
 outcome is "reached" only if that pass is at the target, else "budget_exhausted". The guard against
 divergence stays on there; `max_recoveries=0` turns a recovery, which changes the rate, into a stop.
 
+This file is long because its rules are read together: which answer a loss gets depends on what the
+last answers were. Three parts are files of their own: `rate_policy.py`, `loss_curve.py`, `goal.py`.
+
 No torch in here: losses go in, decisions come out. With any optimizer:
 
     schedule = LossToZero(learning_rate=1e-3, max_updates=5000, updates_per_epoch=64)

@@ -13,9 +13,8 @@ loss that is not finite or was not measured. A NaN anywhere else is a bug and is
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,13 @@ from typing import Any
 import yaml
 
 from common.errors import UserError
-from common.measure.intervals import Interval
 from common.record.journal import Journal
 from common.record.manifest import MANIFEST, Manifest, remove_leftovers
+from common.record.metrics_json import SCHEMA_VERSION, finite_or_null
 from common.record.resuming import check_same_configuration
-from common.tools.files import atomic_write_bytes, atomic_write_text, is_temporary, writing
+from common.tools.files import atomic_write_text, is_temporary, writing
 from common.tools.jsonl import read_jsonl, to_jsonl
 
-__all__ = ["RunFolder", "atomic_write_bytes", "atomic_write_text", "make_metrics", "writing"]
-
-SCHEMA_VERSION = 1
 MARK = "# A hyperfitting run: this folder's files are replaced by --overwrite."
 TRACKER_FOLDER = "tracker"  # folder of the trackers that write files
 
@@ -170,7 +166,7 @@ class RunFolder:
     def append_history(self, record: Mapping[str, Any]) -> None:
         """Add one line to the history; numbers that are not finite become null."""
         assert "kind" in record, record
-        clean = {key: _finite_or_null(value) for key, value in record.items()}
+        clean = {key: finite_or_null(value) for key, value in record.items()}
         with writing(self.history), self.history.open("a", encoding="utf-8") as file:
             file.write(json.dumps(clean, allow_nan=False) + "\n")
 
@@ -268,73 +264,6 @@ class RunFolder:
 
     def _rewrite_history(self, records: Iterable[Mapping[str, Any]]) -> None:
         atomic_write_text(self.history, to_jsonl(records))
-
-
-def make_metrics(
-    *,
-    domain: str,
-    training: Mapping[str, Any],
-    probe: Mapping[str, Mapping[str, float | Mapping[str, Any]]],
-    conditions: Mapping[str, Mapping[str, Mapping[str, Interval]]],
-    provenance: Mapping[str, Any],
-    by_position: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
-    methods: Mapping[str, Mapping[str, Any]] | None = None,
-    across_samples: Mapping[str, Mapping[str, Any]] | None = None,
-    reference: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """The content of `metrics.json`, schema 1 (`common/record/schema/metrics.schema.json`).
-
-    Args:
-        domain: the domain's name.
-        training: "outcome", "final_loss", "updates", "seconds" and further entries (the report
-            uses "target_loss"). A loss that is not finite becomes null.
-        probe: model name -> measure -> number, or interval as JSON (`ProbeResult.to_json()`). The
-            mean of an interval becomes the measure's number, and the interval goes to
-            "intervals". A perplexity that is not finite (it overflows at a loss of 709 nats)
-            becomes null, and an interval with such an end is left out.
-        conditions: condition -> prompt set, or "all" -> metric -> interval.
-        provenance: from `common.record.provenance.provenance`.
-        by_position: model name -> measure -> its mean at each token of the true continuations.
-        methods: condition -> decoding method, from `common.conditions.methods_json`.
-        across_samples: condition -> metric -> interval as JSON, from `common.across_samples`.
-        reference: "condition", the one that others are compared with, and "words", what the reader
-            calls it.
-    """
-    return {
-        "schema": SCHEMA_VERSION,
-        "domain": domain,
-        "training": {**training, "final_loss": _finite_or_null(training["final_loss"])},
-        "probe": {model: _probe_json(measures) for model, measures in probe.items()},
-        "by_position": dict(by_position or {}),
-        "methods": dict(methods or {}),
-        **({} if reference is None else {"reference": dict(reference)}),
-        "conditions": {
-            condition: {
-                prompt_set: {metric: interval.to_json() for metric, interval in metrics.items()}
-                for prompt_set, metrics in prompt_sets.items()
-            }
-            for condition, prompt_sets in conditions.items()
-        },
-        "across_samples": dict(across_samples or {}),
-        "provenance": dict(provenance),
-    }
-
-
-def _probe_json(measures: Mapping[str, float | Mapping[str, Any]]) -> dict[str, Any]:
-    intervals = {name: dict(v) for name, v in measures.items() if isinstance(v, Mapping)}
-    numbers = {n: intervals[n]["mean"] if n in intervals else v for n, v in measures.items()}
-    if "perplexity" in numbers:
-        numbers["perplexity"] = _finite_or_null(numbers["perplexity"])
-    finite = {
-        name: interval
-        for name, interval in intervals.items()
-        if all(_finite_or_null(end) is end for end in interval.values())
-    }
-    return {**numbers, "intervals": finite}
-
-
-def _finite_or_null(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _not_a_run(path: Path, got: str) -> UserError:

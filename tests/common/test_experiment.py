@@ -19,6 +19,7 @@ from walk_runs import CONFIG, Walks, run, validate
 
 import common.decode.generate
 import common.experiment
+import common.training
 from common.conditions import ALWAYS
 from common.config import MeasureConfig, ScheduleConfig
 from common.decode.cache_check import CacheCheck
@@ -27,7 +28,7 @@ from common.decode.methods import greedy_config
 from common.domain import Condition, PromptSet
 from common.errors import UserError
 from common.evaluate import Evaluator
-from common.experiment import _updates, make_schedule, require_success, run_experiment
+from common.experiment import require_success, run_experiment
 from common.hyperfit.checkpoint import Checkpoints
 from common.model.saved_weights import DTYPES
 from common.record.provenance import ModelOrigin
@@ -36,6 +37,7 @@ from common.report.terminal import conditions_table
 from common.tools.jsonl import read_jsonl
 from common.tools.options import to_yaml
 from common.tools.progress import Progress
+from common.training import _updates, make_schedule
 from examples.walks import CONTEXT, NEW, walks
 
 FEW = MeasureConfig(curve_prompts=0)
@@ -230,7 +232,7 @@ def test_resume_of_a_finished_run_repeats_nothing(
 
     monkeypatch.setattr(common.experiment.Evaluator, "continuations", repeated)
     monkeypatch.setattr(common.experiment.Evaluator, "probe", repeated)
-    monkeypatch.setattr(common.experiment.TrainingLoop, "_train_one_update", repeated)
+    monkeypatch.setattr(common.training.TrainingLoop, "_train_one_update", repeated)
     after = run(copy, resume=True)
     assert without_times(after) == without_times(before)
     assert (copy / "history.jsonl").read_text().startswith(history)
@@ -395,13 +397,13 @@ def test_two_conditions_are_enough_for_everything(tmp_path: Path) -> None:
 def test_divergence_is_reported_with_everything_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = common.experiment.TrainingLoop._log
+    real = common.training.TrainingLoop._log
 
     def spoilt(self: Any) -> tuple[list[float], list[float]]:
         losses, accuracies = real(self)
         return [float("nan")] * len(losses) if self.update > 8 else losses, accuracies
 
-    monkeypatch.setattr(common.experiment.TrainingLoop, "_log", spoilt)
+    monkeypatch.setattr(common.training.TrainingLoop, "_log", spoilt)
     metrics = run(tmp_path / "run")
     validate(metrics)
     assert metrics["training"]["outcome"] == "diverged"
@@ -435,13 +437,13 @@ def test_the_order_s_own_seed_changes_the_order_alone(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: dict[str, Any] = {}
-    real = common.experiment.TrainingLoop.__init__
+    real = common.training.TrainingLoop.__init__
 
     def note(self: Any, **options: Any) -> None:
         made.update(options)
         real(self, **options)
 
-    monkeypatch.setattr(common.experiment.TrainingLoop, "__init__", note)
+    monkeypatch.setattr(common.training.TrainingLoop, "__init__", note)
     schedule = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=9)
     plain = run(tmp_path / "plain", schedule=schedule)
     rows, order = made["sequences_NT"], made["seed"]

@@ -34,8 +34,9 @@ from transformers import (
 import common.hyperfit.callback
 from common.config import ScheduleConfig
 from common.errors import UserError
-from common.hyperfit.callback import LossToZeroCallback, loss_and_accuracy, of_first_process
+from common.hyperfit.callback import LossToZeroCallback
 from common.hyperfit.checkpoint import Checkpoints
+from common.hyperfit.loader_pass import loss_and_accuracy, of_first_process
 from common.hyperfit.loop import TrainingLoop
 from common.hyperfit.loss_to_zero import LossToZero
 from common.hyperfit.options import ScheduleOptions

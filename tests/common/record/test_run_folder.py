@@ -14,8 +14,9 @@ import pytest
 from common.errors import UserError
 from common.measure.intervals import Interval
 from common.record.manifest import MANIFEST
+from common.record.metrics_json import make_metrics
 from common.record.provenance import provenance
-from common.record.run_folder import MARK, RunFolder, make_metrics
+from common.record.run_folder import MARK, RunFolder
 
 CONFIG = "seed: 0\nout: runs/x\ntrain:\n  lr: 0.0005\n  batch: 8\n"
 

@@ -18,8 +18,9 @@ import pytest
 import common.record.run_folder
 from common.errors import UserError, run_cli
 from common.measure.intervals import Interval
+from common.record.metrics_json import make_metrics
 from common.record.provenance import provenance
-from common.record.run_folder import RunFolder, make_metrics
+from common.record.run_folder import RunFolder
 from common.report import terminal as summary
 from common.report.__main__ import main
 from common.report.names import in_order, metric_definition, metric_label
