@@ -1,12 +1,9 @@
 """Cross-entropy and its statistics from hidden states, a chunk of tokens at a time.
 
-The logits of one training batch are its largest tensor (8 x 256 tokens x 128 k entries are 1 GiB
-in float32), and loss, entropy and top-k mass all need the same softmax. So each chunk of tokens is
-multiplied by the output embedding once, its loss, statistics and gradients are computed, and its
-logits are dropped. That takes three matrix products as in plain training; no logits are kept and
-none are recomputed (the idea of Liger's fused linear cross-entropy).
-
-Beside the loss, it counts the tokens whose argmax is the gold token.
+The logits of one training batch are its largest tensor: 8 x 256 tokens x 128 k entries are 1 GiB in
+float32. So each chunk of tokens is multiplied by the output embedding once, its loss, statistics
+and gradients are computed, and its logits are dropped. That takes three matrix products as in plain
+training, and recomputes none (the idea of Liger's fused linear cross-entropy).
 
 With z the logits less their maximum and s = sum exp z, everything is a sum of terms of one sign:
 loss = ln s - z_gold, entropy = ln s - sum(exp(z) z) / s, top-1 mass = 1 / s. Nothing cancels.
