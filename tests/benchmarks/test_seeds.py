@@ -101,9 +101,9 @@ def test_image_runs_are_summarised_by_their_own_measures(
 ) -> None:
     runs = [write_run(tmp_path / str(s), s, ttr=(0.2, 0.6, 0.6), domain="image") for s in (0, 1)]
     assert main([str(run) for run in runs]) == 0
-    told = capsys.readouterr().out
-    assert "fid[cifar-net]" in told and "rep_4" not in told
-    assert "code_ttr, hyperfitted greedy / original greedy: 3.000" in told
+    printed = capsys.readouterr().out
+    assert "fid[cifar-net]" in printed and "rep_4" not in printed
+    assert "code_ttr, hyperfitted greedy / original greedy: 3.000" in printed
 
 
 def test_domains_are_not_mixed(tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_older_and_newer_runs_are_compared_on_what_both_measured(tmp_path: Path)
     change(new, add)
     for order in ([old, new], [new, old]):
         assert list(summarise(load(order))["conditions"]) == list(CONDITIONS)
-    told = table(summarise(load([new])))
-    assert "| original, top-p 0.9, T 1 | 0.200 [0.200, 0.200]" in told
+    printed = table(summarise(load([new])))
+    assert "| original, top-p 0.9, T 1 | 0.200 [0.200, 0.200]" in printed
 
 
 def test_an_unknown_final_loss_is_left_out(tmp_path: Path) -> None:

@@ -179,9 +179,9 @@ def test_rivals_quote_what_the_run_has_and_make_the_rest(run: Run, domain: str) 
     for stage in ("original", "hyperfitted"):
         assert of[f"{stage}-no-repeat-4-gram/all/rep_4"].mean == 0.0
     assert len(measured.series["by_method"]) == 14
-    told = {r["method"]: r["settings"] for r in measured.series["methods"]}
-    assert told["top-p"] == "top-p 0.9, temperature 0.7, top-k 50" and told["greedy"] == ""
-    assert told["sampled-t1"] == "temperature 1"
+    settings = {r["method"]: r["settings"] for r in measured.series["methods"]}
+    assert settings["top-p"] == "top-p 0.9, temperature 0.7, top-k 50" and settings["greedy"] == ""
+    assert settings["sampled-t1"] == "temperature 1"
     colder, warmer, plain = (
         [value for metric, value in of.items() if metric.startswith(f"original-{name}/")]
         for name in ("top-p", "top-p-t1", "sampled-t1")
@@ -217,7 +217,7 @@ def test_mauve_has_every_condition_and_seed(run: Run, domain: str, model: str) -
         assert (min(scores), max(scores)) == (low, high)
 
 
-def test_unknown_or_wrong_options_are_told(run: Run) -> None:
+def test_unknown_or_wrong_options_are_reported(run: Run) -> None:
     one = run("text")
     for name, analysis in ANALYSES.items():
         with pytest.raises(UserError, match=f"the analysis {name} knows"):
@@ -231,7 +231,7 @@ def test_unknown_or_wrong_options_are_told(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["mauve", "static_injection"])
-def test_too_few_prompts_are_told(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_prompts_are_reported(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = run("text")
     monkeypatch.setattr(one, "truth_PT", one.truth_PT[:3])
     with pytest.raises(UserError, match="at least 4 prompts"):

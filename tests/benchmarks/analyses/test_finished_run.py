@@ -116,14 +116,14 @@ def copied(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("c*ts")))
 
 
-def test_a_condition_without_samples_is_told(
+def test_a_condition_without_samples_is_reported(
     run: FinishedRun, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="12 samples of 'beam'"):
         run.sampled("beam")
 
 
-def test_data_that_changed_are_told(folder: Path, tmp_path: Path) -> None:
+def test_data_that_changed_are_reported(folder: Path, tmp_path: Path) -> None:
     changed = copied(folder, tmp_path)
     samples = (changed / "samples.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in samples]
@@ -135,7 +135,7 @@ def test_data_that_changed_are_told(folder: Path, tmp_path: Path) -> None:
         FinishedRun.open(changed)
 
 
-def test_no_run_and_an_unknown_domain_are_told(folder: Path, tmp_path: Path) -> None:
+def test_no_run_and_an_unknown_domain_are_reported(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="finished run"):
         FinishedRun.open(tmp_path / "none")
     other = copied(folder, tmp_path)

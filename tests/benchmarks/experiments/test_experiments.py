@@ -205,16 +205,17 @@ def test_sources_are_shown_on_the_prompts_of_each() -> None:
     assert image == []  # one set, which is the pool of all
 
 
-def test_an_early_stop_before_the_first_update_is_told() -> None:
+def test_an_early_stop_before_the_first_update_is_reported() -> None:
     def alike(cell: Cell, metrics: Metrics) -> None:
         set_to("probe/original/loss_nats", 3.5)(cell, metrics)
         set_to("probe/early-stopped/loss_nats", 3.5)(cell, metrics)
 
-    told = "lowest validation loss, which is the original's, "
+    phrase = "lowest validation loss, which is the original's, "
     assert all(
-        told not in f.sentence for f in VIEWS["learning_curve"](evidence("learning_curve")).findings
+        phrase not in f.sentence
+        for f in VIEWS["learning_curve"](evidence("learning_curve")).findings
     )
-    assert all(told in f.sentence for f in changed("learning_curve", alike).findings)
+    assert all(phrase in f.sentence for f in changed("learning_curve", alike).findings)
 
 
 def test_mauve_is_a_column_with_its_model_named() -> None:

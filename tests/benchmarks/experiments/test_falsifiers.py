@@ -124,7 +124,7 @@ def test_what_is_left_after_the_norm_is_new_here() -> None:
     assert all(f.verdict is Verdict.NEW and OUTCOMES[Verdict.AGREES] in f.sentence for f in after)
 
 
-def test_identical_repeats_that_agree_less_are_told() -> None:
+def test_identical_repeats_that_agree_less_are_reported() -> None:
     section = changed("data_order", of(set_to(AGREEMENT, 0.3), compared="other rounding"))
     assert {f.verdict for f in at(section, "text")} == {Verdict.AGREES, Verdict.NEW}
     assert OUTCOMES[Verdict.CONTRADICTS] in at(section, "text")[1].sentence
@@ -139,7 +139,7 @@ def test_what_the_blocker_does_to_diversity_is_new_here() -> None:
     )
 
 
-def test_domains_that_move_opposite_ways_are_told() -> None:
+def test_domains_that_move_opposite_ways_are_reported() -> None:
     def flip(cell: Cell, metrics: Metrics) -> None:
         if cell.domain == "image" and not cell.axes:
             set_to("probe/hyperfitted/entropy_nats", 9.0)(cell, metrics)

@@ -71,7 +71,7 @@ def test_a_new_finding_carries_its_result_in_the_sentence(
     assert old.sentence == "Text: it is so."
 
 
-# What speaks against each claim, and what cannot be told
+# What speaks against each claim, and what cannot be decided
 
 ORDERS = {"compared": "other order"}
 AGREEMENT = "teacher-forced/runs/top1_agreement"
@@ -114,8 +114,8 @@ def test_numbers_against_the_claim_contradict_it_and_are_told_of_images(name: st
     assert Verdict.CONTRADICTS in verdicts(section, "text")
     assert verdicts(section, "image") == {Verdict.NEW}
     if name != "rivals":  # there the image sentence ranks
-        told = OUTCOMES[Verdict.CONTRADICTS]
-        assert any(told in finding.sentence for finding in at(section, "image"))
+        phrase = OUTCOMES[Verdict.CONTRADICTS]
+        assert any(phrase in finding.sentence for finding in at(section, "image"))
 
 
 @pytest.mark.parametrize("name", list(UNCLEAR))

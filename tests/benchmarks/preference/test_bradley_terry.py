@@ -59,11 +59,11 @@ def test_who_lost_or_won_everything_has_no_finite_strength_and_moves_nobody() ->
     assert hyperfitted.log_strength == pytest.approx(np.log(2 / 4))
     assert (best.preferred_to_anchor, worst.preferred_to_anchor) == (1, 0)
     assert best.log_strength is None and worst.low is None
-    told = remarks(strengths, "human")
-    assert told[0].startswith("sampled never lost") and told[1].startswith("greedy never won")
+    made = remarks(strengths, "human")
+    assert made[0].startswith("sampled never lost") and made[1].startswith("greedy never won")
 
 
-def test_who_never_met_the_others_is_told() -> None:
+def test_who_never_met_the_others_is_reported() -> None:
     games = [(0, 1, 1.0), (0, 1, 0.0), (2, 3, 0.5)]
     strengths = bradley_terry(items(games, 4), NAMES, anchor=0, resamples=50)
     assert {s.contender for s in strengths if s.place == "unconnected"} == {

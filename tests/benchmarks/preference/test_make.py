@@ -168,14 +168,14 @@ def test_items_are_dealt_evenly(text_run: Path, tmp_path: Path) -> None:
     assert all(count == 1 for (name, _), count in prompts.items() if name == "fiction")
 
 
-def test_a_prompt_that_comes_again_is_told(
+def test_a_prompt_that_comes_again_is_reported(
     text_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert make(tmp_path / "few.html", text_run, "--items", 8) == 0
     assert "note" not in capsys.readouterr().out
     assert make(tmp_path / "all.html", text_run) == 0
-    told = capsys.readouterr().out
-    assert "36  comparisons" in told and "one prompt comes up to 2 times" in told
+    printed = capsys.readouterr().out
+    assert "36  comparisons" in printed and "one prompt comes up to 2 times" in printed
 
 
 def test_the_seed_decides(text_run: Path, tmp_path: Path) -> None:
@@ -302,14 +302,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("words", "told"), BAD.items())
+@pytest.mark.parametrize(("words", "expected"), BAD.items())
 def test_options_that_will_not_do(
-    text_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, told: str
+    text_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, expected: str
 ) -> None:
     argv = ["make", str(text_run), "--out", str(tmp_path / "page.html"), *words.split()]
     assert run_cli(main, argv) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert expected in error and error.count("\n") == 1
     assert not (tmp_path / "page.html").exists()
 
 

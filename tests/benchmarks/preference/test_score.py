@@ -129,27 +129,27 @@ def test_shares_agreement_and_strengths(folder: Path, capsys: pytest.CaptureFixt
 
 def test_the_tables_tell_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score(export(folder, "Anna", ANNA), export(folder, "Ben", BEN)) == 0
-    told = capsys.readouterr().out
-    assert "11 votes on 6 of 6 items (Anna 6, Ben 5); median 2.0 s a vote." in told
-    assert "| greedy | human | all of 96 tokens | 3 | 6 | 1 | 1 | 33.3 [9.7, 70.0] |" in told
-    assert "over 5 items judged twice or more" in told
-    assert "| human | 11 | 0 | |" in told
-    assert "| 62.5 |" in told
+    printed = capsys.readouterr().out
+    assert "11 votes on 6 of 6 items (Anna 6, Ben 5); median 2.0 s a vote." in printed
+    assert "| greedy | human | all of 96 tokens | 3 | 6 | 1 | 1 | 33.3 [9.7, 70.0] |" in printed
+    assert "over 5 items judged twice or more" in printed
+    assert "| human | 11 | 0 | |" in printed
+    assert "| 62.5 |" in printed
 
 
-def test_who_lost_everything_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_lost_everything_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score(export(folder, "Anna", ANNA | {"a3": "right", "b2": "left"})) == 0
-    told = capsys.readouterr().out
-    assert "Krippendorff's alpha: none" in told
-    assert "| greedy | 4 | no lower limit | |" in told
-    assert "greedy never won" in told and "hyperfitted never lost" in told
+    printed = capsys.readouterr().out
+    assert "Krippendorff's alpha: none" in printed
+    assert "| greedy | 4 | no lower limit | |" in printed
+    assert "greedy never won" in printed and "hyperfitted never lost" in printed
 
 
 def test_equal_votes_alone_are_scored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score(export(folder, "Anna", dict.fromkeys(ITEMS, "equal"))) == 0
-    told = capsys.readouterr().out
-    assert "Left" not in told
-    assert "| greedy | 4 | 0.00 [0.00, 0.00] | 50.0 |" in told
+    printed = capsys.readouterr().out
+    assert "Left" not in printed
+    assert "| greedy | 4 | 0.00 [0.00, 0.00] | 50.0 |" in printed
 
 
 def test_domains_are_scored_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,12 +193,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("other", "told"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("other", "expected"), BAD.values(), ids=BAD)
 def test_exports_that_will_not_do(
-    folder: Path, capsys: pytest.CaptureFixture[str], other: dict[str, Any], told: str
+    folder: Path, capsys: pytest.CaptureFixture[str], other: dict[str, Any], expected: str
 ) -> None:
     path = export(folder, "Anna", ANNA, **other)
-    assert told in refused(capsys, path, "--key", folder / "page.key.json")
+    assert expected in refused(capsys, path, "--key", folder / "page.key.json")
 
 
 def test_one_annotator_in_two_files_is_refused(

@@ -110,7 +110,7 @@ class Caller:
     """The far end of an arm's connection: asks for so many turns, then hangs up."""
 
     def __init__(self, turns: int) -> None:
-        self.left, self.told = turns, []
+        self.left, self.reported = turns, []
 
     def recv(self) -> str:
         if self.left == 0:
@@ -119,7 +119,7 @@ class Caller:
         return "go"
 
     def send(self, turn: Turn) -> None:
-        self.told.append(turn)
+        self.reported.append(turn)
 
     def close(self) -> None:
         self.left = 0
@@ -131,7 +131,7 @@ def here(arms: Sequence[str], setting: Setting, *, repeats: int) -> dict[str, li
     for arm in arms:
         caller: Any = Caller(repeats + 1)
         work(arm, setting, caller)
-        turns[arm] = caller.told
+        turns[arm] = caller.reported
     return turns
 
 

@@ -133,8 +133,8 @@ def test_everything_once(bench: Bench, capsys: pytest.CaptureFixture[str]) -> No
     assert main_run.provenance["git_commit"] == "abc" and main_run.seconds == 60.0
     assert cells["shift/text-seed0"].config["suite.analysis.k"] == 3
     assert cells["order/text-5-seed0"].config["suite.against"] == {"order": 0}
-    told = capsys.readouterr().err
-    assert "[1/6] size/text-8-seed0 (text-" in told and "5 left" in told
+    printed = capsys.readouterr().err
+    assert "[1/6] size/text-8-seed0 (text-" in printed and "5 left" in printed
 
     assert bench() == 0
     assert len(bench.starts()) == 3 and len(bench.analysed) == 2
@@ -181,8 +181,8 @@ def test_failures_are_recorded_tried_again_and_stop_nothing(
     assert crashed is not None and "ended with code 3" in crashed
     assert cells["size/text-8-seed0"].status == "done"
     assert cells["broken/text-seed0"].error == "ZeroDivisionError: by nothing at all"
-    told = capsys.readouterr().err
-    assert "3 of 5 cells failed; the same command tries them again" in told
+    printed = capsys.readouterr().err
+    assert "3 of 5 cells failed; the same command tries them again" in printed
     starts = len(bench.starts())
     sizes[0]["all"] = {"data.sequences": 12}  # mended
     bench.declare(**{"size": PLAIN | {"cells": sizes}})
@@ -293,21 +293,21 @@ def test_shards_share_no_run_and_leave_nothing_out(bench: Bench) -> None:
 
 def test_dry_run_tells_and_does_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("--dry-run") == 0
-    told = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
     assert not (bench.folder / "runs").exists() and not (bench.folder / "cells").exists()
-    assert told[0].startswith("to do  size/text-8-seed0: text-") and "(missing)" in told[0]
-    assert "shift of text-" in told[2] and told[5].count("(missing)") == 2
-    assert told[-2] == ("6 cells of 3 runs; 0 cells are done, 6 to do, which takes 3 runs")
-    assert told[-1].startswith("no estimate")
+    assert printed[0].startswith("to do  size/text-8-seed0: text-") and "(missing)" in printed[0]
+    assert "shift of text-" in printed[2] and printed[5].count("(missing)") == 2
+    assert printed[-2] == ("6 cells of 3 runs; 0 cells are done, 6 to do, which takes 3 runs")
+    assert printed[-1].startswith("no estimate")
     assert bench("size", "shift") == 0
     capsys.readouterr()
     bench.declare(**{"size": PLAIN | {"cells": [*SIZES, {"axes": {"n": 10}}]}})
     assert bench("--dry-run") == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("done   size/text-8-seed0: text-") and "(finished)" in told[0]
-    assert told[-2].endswith("3 cells are done, 4 to do, which takes 1 runs")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("done   size/text-8-seed0: text-") and "(finished)" in printed[0]
+    assert printed[-2].endswith("3 cells are done, 4 to do, which takes 1 runs")
     # 60 s for the run; of the comparisons nothing is known, the shift took less than a second.
-    assert told[-1] == (
+    assert printed[-1] == (
         "about 1 minutes by what finished cells took, and 1 runs or analyses of unknown length"
     )
 

@@ -27,10 +27,10 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
         benchmarks.suite.training_runs.COMMANDS, "text", [sys.executable, str(FAKE)]
     )
     monkeypatch.setenv("FAKE_KILL", str(tmp_path / "kill"))
-    return Runs(tmp_path / "runs", told.append)
+    return Runs(tmp_path / "runs", lines.append)
 
 
-told: list[str] = []
+lines: list[str] = []
 
 
 def plan(**options: Any) -> PlannedRun:
@@ -84,13 +84,13 @@ def test_a_run_is_made_once_and_its_checkpoints_go(runs: Runs) -> None:
 
 def test_a_killed_run_goes_on_and_ends_alike(runs: Runs, tmp_path: Path) -> None:
     run = plan(seed=1)
-    whole = figures(Runs(tmp_path / "other", told.append).ensure(run)).metrics
+    whole = figures(Runs(tmp_path / "other", lines.append).ensure(run)).metrics
     (tmp_path / "kill").write_text("self")
     with pytest.raises(RunFailedError, match="ended by signal 9; see text-.*log"):
         runs.ensure(run)
     with pytest.raises(RunFailedError, match="ended by signal 9"):  # once a call
         runs.ensure(run)
-    again = Runs(runs.folder, told.append)
+    again = Runs(runs.folder, lines.append)
     assert figures(again.ensure(run)).metrics == whole
     assert starts(runs) == [f"{run.name} ", f"{run.name} --resume"]
 
@@ -135,7 +135,7 @@ def test_a_folder_of_other_options_is_refused(runs: Runs) -> None:
     path = runs.ensure(run) / "config.yaml"
     path.write_text(path.read_text().replace("seed: 1", "seed: 2", 1))
     with pytest.raises(RunFailedError, match="got another seed; delete that folder"):
-        Runs(runs.folder, told.append).ensure(run)
+        Runs(runs.folder, lines.append).ensure(run)
 
 
 def test_a_run_that_another_process_is_at_is_waited_for(runs: Runs) -> None:
@@ -146,18 +146,18 @@ def test_a_run_that_another_process_is_at_is_waited_for(runs: Runs) -> None:
     held: list[bool] = []
 
     def release() -> None:
-        while not any(run.name in line for line in told):
+        while not any(run.name in line for line in lines):
             time.sleep(0.01)
         held.append(not (runs.folder / "starts.txt").exists())
         log.close()
 
-    told.clear()
+    lines.clear()
     thread = threading.Thread(target=release)
     thread.start()
     runs.ensure(run)
     thread.join()
     assert held == [True] and len(starts(runs)) == 1
-    assert [line.strip() for line in told] == [f"another process is at {run.name}; waiting for it"]
+    assert [line.strip() for line in lines] == [f"another process is at {run.name}; waiting for it"]
 
 
 def test_figures_of_a_run(runs: Runs) -> None:
