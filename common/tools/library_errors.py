@@ -16,8 +16,3 @@ def lacks_memory(error: Exception) -> bool:
     """Whether an allocation failed; the CPU allocator has no error class of its own."""
     failed = isinstance(error, RuntimeError) and "allocate memory" in str(error)
     return failed or isinstance(error, torch.OutOfMemoryError)
-
-
-def first_line(error: BaseException) -> str:
-    """What a library's error says, short enough to be told within one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
