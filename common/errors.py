@@ -30,6 +30,12 @@ class UserError(ValueError):
         super().__init__(" ".join(line.split()))
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, short enough for the one line that a user reads; its class
+    where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def run_cli(main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
     """Call `main(argv)` and turn a `UserError` into one line on stderr and exit code 2.
 

@@ -29,10 +29,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.tools.cache import cached_folder
 from common.tools.files import file_sha256
-from common.tools.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
+from common.tools.library_errors import LIBRARY_ERRORS, lacks_memory
 from common.tools.quiet import quiet_transformers
 from text.pretokenizers import named, rule_of
 from text.save import save_model

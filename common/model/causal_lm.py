@@ -27,12 +27,12 @@ from transformers import (
 )
 
 from common.decode.methods import greedy_config
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.model.installed_weights import InstalledWeights
 from common.model.origin import ModelOrigin
 from common.tools.files import atomic_write_text, file_sha256
 from common.tools.inputs import EMBEDDED, embedded_folder, looks_local
-from common.tools.library_errors import LIBRARY_ERRORS, first_line, lacks_memory
+from common.tools.library_errors import LIBRARY_ERRORS, lacks_memory
 
 TRIED_TOKENS = 8
 # Relative to the scores' norm. For a causal model the two rows give the same scores, mostly to the

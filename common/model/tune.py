@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.model.forward_order import parameters_above
 
 _WHERE = re.compile(r"(last|first|middle):([1-9]\d{0,8})(%?)")
@@ -148,7 +148,7 @@ def prepare_tuning(
         except ValueError as error:  # e.g. Mamba, whose kernels read the weights directly
             raise UserError(
                 expected="a model that supports LoRA on its linear layers, for train.lora_rank",
-                got=f"{type(model).__name__} ({str(error).splitlines()[0]})",
+                got=f"{type(model).__name__} ({first_line(error)})",
                 fix="set train.lora_rank 0",
             ) from error
 

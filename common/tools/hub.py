@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 
 _NAME = re.compile(r"(?P<repository>[^:\[]*):?(?P<split>[^\[]*)(?P<part>.*)", re.DOTALL)
 
@@ -38,11 +38,10 @@ def load_split(name: str, *, default: str) -> tuple[Any, str, str]:
     try:
         rows: Any = datasets.load_dataset(repository, split=split)
     except (OSError, ValueError, RuntimeError) as error:  # no network, unknown name or split
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             expected=f"split {split!r} of {repository!r} on the hub, reached over the network or "
             "cached",
-            got=first_line,
+            got=first_line(error),
             fix="check the name, the split and the connection, or use local files",
         ) from error
     return rows, repository, split

@@ -16,8 +16,3 @@ def lacks_memory(error: Exception) -> bool:
     """Whether an allocation failed; the CPU allocator has no error class of its own."""
     failed = isinstance(error, RuntimeError) and "allocate memory" in str(error)
     return failed or isinstance(error, torch.OutOfMemoryError)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a library's error message, shortened to 200 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

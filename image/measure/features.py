@@ -20,7 +20,6 @@ Shapes: N images, C channels, H W pixels, D features.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -37,7 +36,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from common.errors import UserError
+from common.errors import UserError, first_line
+from common.tools.files import file_sha256
 from image.measure.offline_network import WEIGHTS, load_network, normalise
 
 ASSETS = Path(__file__).parent.parent / "assets" / "extractor"
@@ -85,8 +85,8 @@ class OfflineExtractor:
         self.name, self.dim = self._shape.name, self._network.num_features
         # `image.extractor` names its network like the one in the package unless told otherwise.
         if folder != ASSETS and self.name == SHIPPED:
-            digest = _sha256(folder / WEIGHTS)
-            if digest != _sha256(ASSETS / WEIGHTS):
+            digest = file_sha256(folder / WEIGHTS)
+            if digest != file_sha256(ASSETS / WEIGHTS):
                 self.name += f"-{digest[:_HASH_DIGITS]}"
 
     def features(self, images_NCHW: Tensor, *, batch_size: int = 256) -> Tensor:
@@ -136,7 +136,7 @@ class InceptionExtractor:
                 torch.load(
                     weights, map_location="cpu", weights_only=True
                 )  # raises for a file that would run code
-                digest = _sha256(weights)
+                digest = file_sha256(weights)
                 if not digest.startswith(INCEPTION_SHA256):
                     self.name = f"inception-{_label(weights.stem)}-{digest[:_HASH_DIGITS]}"
             network = FeatureExtractorInceptionV3(
@@ -148,7 +148,7 @@ class InceptionExtractor:
         except _UNREADABLE as error:
             raise UserError(
                 expected="the weights of torch-fidelity's InceptionV3",
-                got=f"{_first_line(error)} from {weights or 'the cache and the network'}",
+                got=f"{first_line(error)} from {weights or 'the cache and the network'}",
                 fix=_FROM_NETWORK.format(file="inception:FILE"),
             ) from error
         self._network: nn.Module = network.to(device)
@@ -183,14 +183,14 @@ class TimmExtractor:
                 # timm prefers weights in memory to every other source that it knows.
                 overlay = {"state_dict": _state_dict(weights), "source": ""}
                 # Other weights define another metric, so the name differs.
-                name += f"-{weights.stem}-{_sha256(weights)[:_HASH_DIGITS]}"
+                name += f"-{weights.stem}-{file_sha256(weights)[:_HASH_DIGITS]}"
             network = timm.create_model(
                 model, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
             )
         except _UNREADABLE as error:
             raise UserError(
                 expected=f"a timm network {model!r} and weights that fit it",
-                got=f"{_first_line(error)} from {weights or 'the hub'}",
+                got=f"{first_line(error)} from {weights or 'the hub'}",
                 fix=_FROM_NETWORK.format(file=f"timm:{model}@FILE"),
             ) from error
         self._network = network.to(device).eval().requires_grad_(False)
@@ -284,12 +284,3 @@ def _state_dict(weights: Path) -> dict[str, Any]:
 
 def _label(text: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", text.lower())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

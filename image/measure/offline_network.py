@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from torch import Tensor
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.tools.files import atomic_write_bytes, atomic_write_text, writing
 
 CONFIG, WEIGHTS = "config.json", "extractor.safetensors"
@@ -109,10 +109,9 @@ def load_network(folder: Path) -> tuple[ByobNet, NetworkShape]:
         weights = load_file(folder / WEIGHTS)
         network.load_state_dict(weights)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             expected=f"an extractor ({CONFIG} and {WEIGHTS}) in {str(folder)!r}",
-            got=reason[:160],
+            got=first_line(error),
             fix="give the model folder that `python -m image.extractor` wrote",
         ) from error
     network.to(memory_format=torch.channels_last)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.tools.hub import load_split
 from image.pictures.square import open_picture
 
@@ -137,7 +137,7 @@ def open_torchvision(name: str, *, split: Split, root: Path) -> Source:
     except (OSError, RuntimeError) as error:
         raise UserError(
             expected=f"{name} in {str(root)!r}, or a network to download it",
-            got=str(error).strip().splitlines()[0],
+            got=first_line(error),
             fix=f"copy the unpacked {name} there, or use embedded:vignettes or a folder",
         ) from error
     return Source(

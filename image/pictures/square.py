@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 
 _TRANSPARENT = ("RGBA", "LA", "PA")
 _KINDS = {
@@ -57,10 +57,9 @@ def open_picture(file: Path | bytes, where: str) -> Image.Image:
     except UserError:  # which is a ValueError and must pass the next clause
         raise
     except (OSError, SyntaxError, ValueError) as error:  # PIL raises all three for broken files
-        reason = (str(error).splitlines() or [""])[0]
         raise UserError(
             expected="a readable image",
-            got=f"{where} ({type(error).__name__}: {reason})",
+            got=f"{where} ({type(error).__name__}: {first_line(error)})",
             fix="replace or remove it",
         ) from error
     return picture

@@ -19,7 +19,7 @@ from einops import rearrange
 from torch import Tensor
 from transformers import ImageGPTImageProcessor
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.tools.files import writing
 from image.tokenizer.pixels import check_images
 
@@ -91,10 +91,9 @@ def load_colours(where: str) -> ColourTokenizer:
     try:
         processor = ImageGPTImageProcessor.from_pretrained(where)
     except (OSError, ValueError, TypeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             expected="an ImageGPT processor",
-            got=f"{where!r}, which cannot be read: {reason[:200]}",
+            got=f"{where!r}, which cannot be read: {first_line(error)}",
             fix="save or download it again",
         ) from error
     return ColourTokenizer(processor)

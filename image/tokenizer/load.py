@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers.utils import cached_file
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.tools.files import atomic_write_bytes, writing
 from image.tokenizer.colours import load_colours
 from image.tokenizer.vq import load_vq
@@ -148,10 +148,9 @@ def _settings(where: str, filename: str) -> dict[str, Any]:
         path = cached_file(where, filename, _raise_exceptions_for_missing_entries=False)
         settings = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             expected=_A_TOKENIZER,
-            got=f"{where!r}, where {filename} cannot be read: {reason[:200]}",
+            got=f"{where!r}, where {filename} cannot be read: {first_line(error)}",
             fix="check the path, or for a hub id its spelling and the network",
         ) from error
     return settings if isinstance(settings, dict) else {}

@@ -25,7 +25,7 @@ from einops import rearrange
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.tools.files import writing
 from image.tokenizer.pixels import check_images, to_signed, to_uint8
 
@@ -191,10 +191,9 @@ def load_vq(where: str, *, device: torch.device | str = "cpu") -> VQTokenizer:
             where, torch_dtype=torch.float32, output_loading_info=True, use_safetensors=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             expected="a checkpoint of a VQModel in safetensors",
-            got=f"{where!r}, which cannot be read: {reason[:200]}",
+            got=f"{where!r}, which cannot be read: {first_line(error)}",
             fix="save or download it again",
         ) from error
     finally:

@@ -13,6 +13,7 @@ from common.errors import (
     EXIT_NO_READER,
     EXIT_USER_ERROR,
     UserError,
+    first_line,
     run_cli,
 )
 
@@ -22,6 +23,20 @@ def test_one_line_that_says_what_to_do() -> None:
     assert str(error) == "expected a number; got 'x'; change it"
     assert (error.expected, error.got, error.fix) == ("a\n  number", "'x'", "change\tit")
     assert isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("no such file\nTraceback: ...", "no such file"),
+        ("\n\n  after blank lines\nmore", "after blank lines"),
+        ("", "OSError"),
+        (" \n", "OSError"),
+        ("x" * 1000, "x" * 200),
+    ],
+)
+def test_the_first_line_of_a_library_error(said: str, told: str) -> None:
+    assert first_line(OSError(said)) == told
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
