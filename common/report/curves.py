@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.hyperfit.rate_test import FLAT_SHARE, smoothed
-from common.report.charts import Level, Marker, Series, line_chart
+from common.report.charts import Level, Marker, Series, from_to, line_chart
 from common.report.names import reference_name, ttr_name
 
-History = Sequence[Mapping[str, Any]]
+Records = Sequence[Mapping[str, Any]]
 
 
-def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
+def curves(metrics: Mapping[str, Any], history: Records) -> list[str]:
     """Loss, accuracy, entropy, type-token ratio and copying against updates, one `<svg>` each.
 
     Args:
@@ -97,7 +97,7 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
         line_chart(
             series,
             title=title,
-            description=_describe(series),
+            description=from_to(series),
             x_label="updates",
             y_label=title,
             markers=markers,
@@ -129,7 +129,7 @@ def _rate_chart(tested: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     return line_chart(
         series,
         title=title,
-        description=_describe(series),
+        description=from_to(series),
         x_label="learning rate",
         y_label=title,
         markers=[Marker(x=rate, label=f"chosen {rate:.2g}")],
@@ -137,21 +137,11 @@ def _rate_chart(tested: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     )
 
 
-def _points(records: History, key: str) -> list[tuple[float, float | None]]:
+def _points(records: Records, key: str) -> list[tuple[float, float | None]]:
     """What every update has; a null was not finite and leaves a gap."""
     return [(r["update"], r.get(key)) for r in records]
 
 
-def _measured(records: History, key: str) -> list[tuple[float, float | None]]:
+def _measured(records: Records, key: str) -> list[tuple[float, float | None]]:
     """What is measured now and then; a null means not this time."""
     return [(r["update"], r[key]) for r in records if r.get(key) is not None]
-
-
-def _describe(series: Sequence[Series]) -> str:
-    """ "batch from 3.9 to 0.05; validation from 4 to 5.2"."""
-    told = []
-    for one in series:
-        ys = [y for _, y in one.points if y is not None]
-        if ys:
-            told.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
-    return "; ".join(told)
