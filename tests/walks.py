@@ -16,12 +16,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessor, PreTrai
 import common.record.run_folder
 from common.config import RESUME_MAY_DIFFER, MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.decode.methods import greedy_config, sampling_config
-from common.domain import Condition, Generations, Judgement, PromptSet, Split
+from common.domain import Condition, Generations, Judgement, PromptSet
 from common.experiment import run_experiment
 from common.measure.intervals import bootstrap_mean
 from common.model.origin import ModelOrigin
 from common.record.run_folder import RunFolder
 from common.report.presentation import Presentation
+from common.tools.choices import Split
 from common.tools.files import atomic_write_text
 from common.tools.options import to_yaml
 from common.tools.progress import Progress

@@ -1,4 +1,4 @@
-"""Options that are one of a few words, known to who reads them and to who acts on them."""
+"""Values that are one of a few words, known to who gives them and to who acts on them."""
 
 from __future__ import annotations
 
@@ -8,3 +8,4 @@ Precision = Literal["auto", "fp32", "bf16"]
 Switch = Literal["auto", "on", "off"]
 SaveDtype = Literal["auto", "fp32", "bf16", "fp16"]
 Tracker = Literal["none", "tensorboard", "wandb", "trackio"]
+Split = Literal["train", "heldout"]
