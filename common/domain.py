@@ -21,8 +21,8 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel
 from common.measure.intervals import Interval
 from common.report.names import Reference
 from common.report.presentation import Presentation
+from common.tools.choices import Split
 
-Split = Literal["train", "heldout"]
 Stage = Literal["original", "early-stopped", "hyperfitted", "reference"]
 Metrics = dict[str, Interval]
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedModel
 
 from common.conditions import methods_json
-from common.domain import Condition, Generations, Judgement, PromptSet, Split
+from common.domain import Condition, Generations, Judgement, PromptSet
 from common.report.presentation import Presentation
+from common.tools.choices import Split
 from image.config import DOMAIN, REFERENCE
 from image.data import ImageData, completed_codes
 from image.measure.judge import ImageJudge

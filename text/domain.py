@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor, nn
 from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from common.domain import Condition, Generations, Judgement, PromptSet, Split
+from common.domain import Condition, Generations, Judgement, PromptSet
 from common.report.presentation import Presentation
+from common.tools.choices import Split
 from text.config import DOMAIN, REFERENCE
 from text.data import TextData
 from text.pieces import pieces, word_start_mask

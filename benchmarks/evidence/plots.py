@@ -25,7 +25,7 @@ from common.report.axes import (
     opening,
     text,
 )
-from common.report.charts import WIDTH, Level, Series, line_chart
+from common.report.charts import WIDTH, Level, Series, from_to, line_chart
 
 _ROW_PX, _DOT_PX = 22, 9
 _RIGHT, _BOTTOM, _LEGEND_PX = 16, 36, 18
@@ -143,17 +143,13 @@ def small_line_chart(
     x_falls: bool = False,
 ) -> str:
     """`common.report.charts.line_chart` with a description made from the points; "" without any."""
-    ranges = []
-    for one in series:
-        ys = [y for _, y in one.points if is_finite(y)]
-        if ys and one.label:
-            ranges.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
-    if not ranges:
+    description = from_to(series)
+    if not description:
         return ""
     return line_chart(
         series,
         title=title,
-        description="; ".join(ranges),
+        description=description,
         x_label=x_label,
         y_label=title,
         levels=levels,

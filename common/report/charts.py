@@ -150,6 +150,17 @@ def thin(
     return kept
 
 
+def from_to(series: Sequence[Series]) -> str:
+    """ "batch from 3.9 to 0.05; validation from 4 to 5.2": what a line chart shows, for readers who
+    cannot see it; "" where no labelled series has a finite value."""
+    told = []
+    for one in series:
+        ys = [y for _, y in one.points if is_finite(y)]
+        if ys and one.label:
+            told.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
+    return "; ".join(told)
+
+
 def _frame(title: str, description: str, x_label: str, y_label: str) -> str:
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
     return "\n".join(

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.hyperfit.rate_test import FLAT_SHARE, smoothed
-from common.report.charts import Level, Marker, Series, line_chart
+from common.report.charts import Level, Marker, Series, from_to, line_chart
 from common.report.names import reference_of, ttr_name
 
-History = Sequence[Mapping[str, Any]]
+Records = Sequence[Mapping[str, Any]]
 
 
-def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
+def curves(metrics: Mapping[str, Any], history: Records) -> list[str]:
     """Loss, accuracy, entropy, type-token ratio and copying over updates, one `<svg>` each.
 
     Args:
@@ -98,7 +98,7 @@ def curves(metrics: Mapping[str, Any], history: History) -> list[str]:
         line_chart(
             series,
             title=title,
-            description=_describe(series),
+            description=from_to(series),
             x_label="updates",
             y_label=title,
             markers=markers,
@@ -130,7 +130,7 @@ def _rate_chart(tested: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     return line_chart(
         series,
         title=title,
-        description=_describe(series),
+        description=from_to(series),
         x_label="learning rate",
         y_label=title,
         markers=[Marker(x=rate, label=f"chosen {rate:.2g}")],
@@ -138,21 +138,11 @@ def _rate_chart(tested: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     )
 
 
-def _points(records: History, key: str) -> list[tuple[float, float | None]]:
+def _points(records: Records, key: str) -> list[tuple[float, float | None]]:
     """Values that every update has; a null was not finite and leaves a gap."""
     return [(r["update"], r.get(key)) for r in records]
 
 
-def _measured(records: History, key: str) -> list[tuple[float, float | None]]:
+def _measured(records: Records, key: str) -> list[tuple[float, float | None]]:
     """Values that are measured at some updates; a null means not at this one."""
     return [(r["update"], r[key]) for r in records if r.get(key) is not None]
-
-
-def _describe(series: Sequence[Series]) -> str:
-    """ "batch from 3.9 to 0.05; validation from 4 to 5.2"."""
-    ranges = []
-    for one in series:
-        ys = [y for _, y in one.points if y is not None]
-        if ys:
-            ranges.append(f"{one.label} from {ys[0]:.3g} to {ys[-1]:.3g}")
-    return "; ".join(ranges)

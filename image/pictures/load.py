@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from common.errors import UserError
+from common.tools.choices import Split
 from image.pictures.sources import (
     TORCHVISION,
     Source,
-    Split,
     open_folder,
     open_hub,
     open_torchvision,

@@ -10,16 +10,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from common.errors import UserError, first_line
+from common.tools.choices import Split
 from common.tools.hub import load_split
 from image.pictures.square import open_picture
-
-Split = Literal["train", "heldout"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 TORCHVISION = {"cifar10": "CIFAR10", "fashion-mnist": "FashionMNIST"}

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from svg_marks import SVG, dots, texts
 
-from common.report.charts import HEIGHT, WIDTH, Level, Marker, Series, line_chart, thin
+from common.report.charts import HEIGHT, WIDTH, Level, Marker, Series, from_to, line_chart, thin
 
 
 def draw(*series: Series, **options: object) -> ElementTree.Element:
@@ -147,3 +147,13 @@ def test_thinning_keeps_a_gap() -> None:
     kept = thin(points, 60)
     assert any(y is None for _, y in kept)
     assert {y for x, y in kept if x < 90} == {1.0}
+
+
+def test_a_chart_in_words_leaves_out_gaps_and_what_has_no_name() -> None:
+    batch = Series(label="batch", points=[(0, None), (1, 3.9), (2, math.inf), (3, 0.0512)])
+    validation = Series(label="validation", points=[(1, 4.0), (2, 5.2), (3, None)])
+    nameless = Series(label="", points=[(1, 1.0)])
+    empty = Series(label="empty", points=[(1, None), (2, math.nan)])
+    told = from_to([batch, empty, validation, nameless])
+    assert told == "batch from 3.9 to 0.0512; validation from 4 to 5.2"
+    assert from_to([empty, nameless]) == ""
