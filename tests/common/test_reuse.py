@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from walks import CONFIG, Walks
+from walk_runs import CONFIG, Walks
 
 import common.reuse
 from common.config import MeasureConfig
