@@ -22,73 +22,82 @@ from common.tools.ranges import (
 from common.tools.values import check_values
 
 MOST_EPOCHS = 10**9
-"""Counted in updates, more are no longer whole numbers."""
+"""Largest budget. The updates of a larger one could not be counted exactly in a float."""
 MOST_SAMPLES = 1000
-"""Each is compared with all others of its prompt."""
+"""Most samples of one prompt: each is compared with all others."""
 MOST_RANK = 2**13
-"""A LoRA of a higher rank is larger than the matrices it stands for."""
+"""Largest rank: LoRA of a higher one has more weights than the matrices it adapts."""
 Epochs = Annotated[float, Range(low=0, high=MOST_EPOCHS, above=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig(ScheduleOptions):
-    """When the rate falls and when the run ends (losses in nats per token)."""
+    """When the learning rate falls and when the run ends (losses in nats per token).
+
+    "The paper" is P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318).
+    """
 
     learning_rate: Positive | Auto = "auto"
-    """Rate of the descent. auto: a range test of a few dozen updates finds it before training. The
-    paper uses 1e-6 for billions of parameters."""
+    """Learning rate before the schedule changes it. auto finds it in a range test of a few dozen
+    updates before training. The paper uses 1e-6 for billions of parameters."""
     max_epochs: Epochs = 200.0
-    """Budget in passes over the training set. A pretrained model needs about ten, an untrained one
-    more than a hundred."""
+    """Budget: most passes over the training set. A pretrained model needs about ten, an untrained
+    one more than a hundred."""
     fixed_epochs: Epochs | None = None
-    """Length of the fixed mode in passes over the training set (the paper: 20), instead of
-    fixed_updates."""
+    """Length of the fixed mode in passes over the training set (the paper: 20). It takes the place
+    of fixed_updates."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How the model is trained."""
+    """How the model is trained.
+
+    "The paper" is P1 (Carlsson et al., ICLR 2025, arXiv 2412.04318).
+    """
 
     batch_size: Count = 4
     """Sequences per update (the paper: 8)."""
     micro_batch_size: Count | None = None
-    """Sequences per forward pass; null is the whole batch. Changes memory, not the result."""
+    """Sequences per forward pass; null is the whole batch. Fewer need less memory and give the
+    same result."""
     tune: str = "last:50%"
-    """Which blocks: all (the paper), last:K, first:K or middle:K, or a share of them such as
-    last:50%; head is the output layer alone, with the final norm. Fewer, later ones copy less."""
+    """Which blocks are trained: all (the paper), last:K, first:K or middle:K, or a share of them
+    such as last:50%. head trains only the final norm and the output layer. A model whose last
+    blocks alone are trained copies less of the training set."""
     lora_rank: Annotated[int, between(0, MOST_RANK)] = 0
-    """0 tunes the weights themselves, else LoRA of this rank (needs the lora extra)."""
+    """Rank of LoRA, which needs the lora extra; 0 trains the weights themselves."""
     freeze_embeddings: bool = False
-    """Leave the embeddings and the output layer as they are."""
+    """Do not train the embeddings and the output layer."""
     precision: Precision = "auto"
     """fp32, or bf16 autocast over fp32 weights; auto is bf16 where the device computes in it."""
     compile: Switch = "auto"
-    """torch.compile of the decoder; auto compiles where a compiler exists and the run is long."""
+    """Use torch.compile; auto compiles where a compiler exists and the run is long."""
     adam_beta1: Decay = 0.9
-    """Decay of AdamW's average of gradients."""
+    """Decay rate of AdamW's moving average of gradients."""
     adam_beta2: Decay = 0.999
-    """Decay of AdamW's average of squared gradients."""
+    """Decay rate of AdamW's moving average of squared gradients."""
     weight_decay: NotNegative = 0.0
-    """Of AdamW; the paper uses none."""
+    """Weight decay of AdamW; the paper uses none."""
     max_gradient_norm: NotNegative = 1.0
-    """Gradient clipping; 0 is off."""
+    """Gradients of a larger norm are clipped to it; 0 is off."""
     log_every: Count = 8
-    """Updates between two lines of history. Only there does training synchronise with the
-    device."""
+    """Updates between two lines of history. Training synchronises with the device only at these
+    lines."""
     checkpoint_every: Count | None = None
-    """Updates between checkpoints; null spaces them so that they take about 1.5 % of training."""
+    """Updates between checkpoints; null spaces them to take about 1.5 % of the training time."""
     validate_every_epochs: Epochs | None = None
-    """Epochs between validations: held-out loss, entropy and diversity. Null spaces them, close at
-    first and then wider, so that they take about 6 % of training."""
+    """Epochs between validations, which measure held-out loss, entropy and diversity. null spaces
+    them close at first and then wider, to take about 6 % of the training time."""
     keep_checkpoints: bool = False
-    """Leave the checkpoints of a run that has ended where they are."""
+    """Keep the checkpoints after the run has ended."""
     save_dtype: SaveDtype = "auto"
-    """In which numbers the weights are saved, and measured: fp32, bf16, fp16; auto is what the
-    source checkpoint has."""
+    """Number format in which the final weights are saved and measured: fp32, bf16 or fp16; auto is
+    that of the source checkpoint."""
     probe: bool = True
-    """Whether the entropy probe runs along with training, on the batch of every logged update."""
+    """Measure the entropy during training as well, on the batch of every logged update."""
     order_seed: Seed | None = None
-    """Seed of the data order alone, to change it for the same sequences; null is seed."""
+    """Seed of the data order alone, so that the same sequences can come in another order; null is
+    seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,32 +107,35 @@ class MeasureConfig:
     batch_size: Count = 16
     """Sequences per forward pass of the probe."""
     max_batch: Count | None = None
-    """Prompts per batch of generation; null is as many as memory allows."""
+    """Most prompts per batch of generation; null is as many as memory allows."""
     validation_sequences: Count = 32
-    """Held-out sequences whose loss and entropy are measured at each validation, at most."""
+    """Most held-out sequences whose loss and entropy are measured at each validation."""
     curve_prompts: Annotated[int, at_least(0)] = 12
-    """Held-out prompts whose greedy continuation is scored at each validation; 0 is off."""
+    """Held-out prompts that validations continue greedily, to score the result; 0 is off."""
     top_p: float = 0.9
-    """Nucleus mass of the sampling baseline, and of text sampled at temperature 1; 1 is off."""
+    """Nucleus mass (top-p) of the sampling baseline, in text also of sampling at temperature 1; 1
+    is off."""
     temperature: float = 0.7
-    """Of the sampling baseline."""
+    """Temperature of the sampling baseline."""
     top_k: int = 50
-    """Of the sampling baseline; 0 is off."""
+    """The sampling baseline draws from this many likeliest tokens; 0 is off."""
     repetition_penalty: float = 1.2
-    """Of the repetition-penalty baseline."""
+    """Penalty of the repetition-penalty baseline; 1 is none."""
     samples_per_prompt: Annotated[int, between(0, MOST_SAMPLES)] = 0
-    """Sampled continuations of each of sample_prompts prompts, by the original and the hyperfitted
-    model with each sampling setting, for the diversity across samples; 0 is off."""
+    """Continuations sampled for each of sample_prompts prompts, to measure how much they differ:
+    the diversity across samples. The original and the hyperfitted model are both sampled with each
+    sampling setting. 0 is off."""
     sample_prompts: Count = 32
-    """Prompts of that measure, taken evenly from all, at most."""
+    """Most prompts that samples_per_prompt uses, evenly spaced among all."""
     blocker_match: int = 5
-    """Tokens that must match the training set before the citation blocker acts."""
+    """Tokens in a row that must match the training set before the citation blocker, which forbids
+    copying, acts."""
     conditions: list[str] | None = None
-    """Which ways of decoding are measured; null is all. original-greedy, hyperfitted-greedy and
-    what really followed are there in any case."""
+    """Names of the conditions (a model with a way of decoding) to measure; null is all.
+    original-greedy, hyperfitted-greedy and the true continuations are always measured."""
     share_original: str | None = None
-    """Folder in which runs share what they measured on the original model, where model, prompts,
-    decoding, seed, precision and versions are equal; null measures it in each run."""
+    """Folder in which runs share the measurements of the original model. A run reuses those of the
+    same model, prompts, decoding, seed, precision and versions. null measures it in each run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,23 +147,23 @@ class RunConfig:
     out: str | None = None
     """Output folder; null is runs/DOMAIN/NAME."""
     seed: Seed = 0
-    """Seed of the selection, the data order and the sampling."""
+    """Seed of the selection of data, of their order and of the sampling."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     overwrite: bool = False
     """Replace an earlier run in the output folder."""
     resume: bool = False
-    """Go on with an interrupted run in the output folder."""
+    """Continue an interrupted run in the output folder."""
     dry_run: bool = False
-    """Load the data, print lengths, steps and a memory estimate, touch no weights."""
+    """Read the data and print lengths, updates and a memory estimate; load no weights."""
     json: bool = False
-    """Print the metrics as JSON on standard output; all else goes to standard error."""
+    """Print the metrics as JSON on standard output; messages go to standard error."""
     tracker: Tracker = "none"
-    """Also log the history to this tracker, through accelerate."""
+    """Experiment tracker that receives the history as well, through accelerate."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    """Learning rate and stopping rule."""
+    """Learning rate and stopping rule ("the paper" is Carlsson et al., arXiv 2412.04318)."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """Training."""
+    """Training ("the paper" is Carlsson et al., arXiv 2412.04318)."""
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     """Measurement."""
 
@@ -173,7 +185,7 @@ def check_before_reading(config: RunConfig) -> None:
     """Check the options for which no data need to be read.
 
     Raises:
-        UserError: one out of range, or a name that is no folder's.
+        UserError: an option is out of range, or `name` cannot name a folder.
     """
     check_values(config)
     name = config.name
@@ -196,7 +208,7 @@ def check_ranges(config: RunConfig, *, sequences: int) -> None:
         sequences: how many there are to train on.
 
     Raises:
-        UserError: names the option.
+        UserError: an option does not fit; the message names it.
     """
     check_before_reading(config)
     batch, schedule = config.train.batch_size, config.schedule

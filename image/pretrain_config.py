@@ -15,12 +15,12 @@ class PretrainConfig(PretrainOptions):
     data: str = "embedded:vignettes"
     """Images: embedded:vignettes, a folder, cifar10, fashion-mnist or hub:OWNER/NAME[:SPLIT]."""
     heldout: str | None = None
-    """Images to measure on; null is the held-out part of data, where it has one. Those that are
-    trained on as well are dropped."""
+    """Images to measure on; null is the held-out part of data, where it has one. Images that are
+    also trained on are left out."""
     root: str = "data"
-    """Where cifar10 and fashion-mnist are kept; fetched there once."""
+    """Folder for cifar10 and fashion-mnist, which are downloaded once."""
     codes: str | None = None
-    """Folder that keeps the codes of images, named by their content; null computes them anew."""
+    """Folder that caches the codes of images between runs; null computes them each time."""
     count: Count = 20000
     """Images to train on."""
     heldout_count: Count = 512
@@ -34,12 +34,12 @@ class PretrainConfig(PretrainOptions):
     out: str = "runs/image/base"
     """Output folder."""
     learning_rate: Positive = 1.5e-3
-    """Peak rate."""
+    """Peak learning rate."""
     batch_size: Count = 64
     """Images per update."""
     hidden_size: HiddenSize = 192
-    """Of the model."""
+    """Hidden size of the model."""
     heads: Heads = 6
-    """Of the model."""
+    """Attention heads of the model."""
     intermediate_size: IntermediateSize = 512
-    """Of the model."""
+    """Width of the MLPs of the model."""

@@ -26,18 +26,21 @@ class CorpusConfig:
 
     A source is a .txt or .jsonl file, a folder of them, hub:OWNER/NAME[:SPLIT], or embedded:NAME
     (tales, stories, news, encyclopedia). Brackets select a part of its documents:
-    embedded:news[:32], my.jsonl[-16:], hub:OWNER/NAME:SPLIT[:1000]. "The paper" is Carlsson et al.,
-    ICLR 2025 (arXiv 2412.04318).
+    embedded:news[:32], my.jsonl[-16:], hub:OWNER/NAME:SPLIT[:1000]. "The paper" is P1 (Carlsson et
+    al., ICLR 2025, arXiv 2412.04318).
     """
 
     train: list[str] = dataclasses.field(
         default_factory=lambda: ["embedded:tales", "embedded:stories"]
     )
-    """Sources of the training documents."""
+    """Sources of the training documents: a .txt or .jsonl file, a folder of them,
+    hub:OWNER/NAME[:SPLIT], or embedded:NAME (tales, stories, news, encyclopedia). [:1000] after any
+    of these takes its first 1000 documents."""
     heldout: list[str] | None = None
-    """Sources of the held-out documents; null sets the last heldout_documents of train aside."""
+    """Sources of the held-out documents; null sets aside heldout_documents of those
+    in train."""
     heldout_documents: Count = 64
-    """How many documents are set aside, taken evenly from the train sources."""
+    """Documents that are set aside: the last ones of each train source, in equal numbers."""
     prompts: dict[str, str] = dataclasses.field(
         default_factory=lambda: {
             "fiction": HELDOUT,
@@ -45,28 +48,30 @@ class CorpusConfig:
             "encyclopedia": "embedded:encyclopedia",
         }
     )
-    """Prompt sets by name; the source "heldout" is the held-out documents."""
+    """Name of each prompt set and the source of its documents; the source "heldout" is the
+    held-out documents."""
     field: str = "text"
-    """Field of a .jsonl line or hub row that holds the text."""
+    """Field that holds the text in a .jsonl line or hub row."""
     sequences: Count = 64
     """Training sequences, drawn by the seed (the paper: 2000)."""
     length: Annotated[int, at_least(2)] = 128
     """Tokens per training sequence (the paper: 256)."""
     packing: bool = False
-    """Join documents and cut, instead of one sequence per document."""
+    """Join the documents and cut them into sequences, instead of one sequence per document."""
     prompt_tokens: Count = 32
     """Tokens of a document that are given as the prompt."""
     new_tokens: Count = 96
-    """Tokens to generate."""
+    """Tokens to generate after a prompt."""
     chat_template: Literal["none", "prompts", "all"] = "none"
-    """The tokenizer's chat template, for instruct models. none: plain text. prompts: each prompt
-    is a user's turn, which the model answers with its continuation. all: so are the training and
-    held-out texts, the first prompt_tokens tokens the user's and the rest the answer. Tokens of the
-    template come on top of prompt_tokens and count towards length."""
+    """Where to apply the tokenizer's chat template, for instruct models. none: nowhere. prompts:
+    each prompt is a user's turn, and its continuation is the model's answer. all: training and
+    held-out texts as well; their first prompt_tokens tokens are the user's turn and the rest is the
+    answer. The template's own tokens add to prompt_tokens and count towards length."""
     long_new_tokens: Count | None = 224
-    """A second, longer set for every source with enough long documents; null is off."""
+    """Tokens to generate in a second set of prompts, made for every source with enough documents of
+    that length; null is off."""
     max_prompts: Count = 100
-    """At most so many prompts per set (the paper: 100)."""
+    """Most prompts per set (the paper: 100)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,7 @@ class TextRunConfig(RunConfig):
     model: str = "embedded"
     """embedded, smollm2, a checkpoint folder, a .gguf file, or a hub id of a causal LM."""
     data: CorpusConfig = dataclasses.field(default_factory=CorpusConfig)
-    """Corpora."""
+    """Corpora ("the paper" is Carlsson et al., arXiv 2412.04318)."""
 
     @staticmethod
     def recipe_of(model: str) -> Path | None:
@@ -85,10 +90,10 @@ class TextRunConfig(RunConfig):
 
 
 def check_corpus(config: CorpusConfig) -> None:
-    """Check the options that no file is needed for.
+    """Check the options as far as no file has to be read.
 
     Raises:
-        UserError: one out of range, named with its dotted option.
+        UserError: an option is out of range; the message names it.
     """
     check_values(config, "data.")
     longer, least = config.long_new_tokens, config.new_tokens + 1

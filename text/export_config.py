@@ -15,6 +15,6 @@ class ExportConfig:
     out: str = "model.gguf"
     """The GGUF file to write; an existing file is not replaced."""
     dtype: Literal["f16", "f32"] = "f16"
-    """Of the matrices; norms are always f32."""
+    """Number format of the matrices; norms are always f32."""
     dry_run: bool = False
     """Check that the model can be written and print the size of the file; write nothing."""

@@ -9,7 +9,7 @@ from common.pretrain_config import PretrainOptions
 from common.tools.ranges import Count, between
 
 MOST_TOKENS = 2**20
-"""In a vocabulary or a sequence: room for either is made at once."""
+"""Largest vocabulary and longest sequence, since memory for either is allocated at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,18 +17,18 @@ class PretrainConfig(PretrainOptions):
     """Options of `python -m text.pretrain`."""
 
     data: str | None = None
-    """A .jsonl or .jsonl.xz file with the fields author, title and text."""
+    """Books to train on: a .jsonl or .jsonl.xz file with the fields author, title and text."""
     authors: list[str] | None = None
-    """Keep only books by these authors (beginnings of the author field); null keeps all."""
+    """Keep only books whose author field begins with one of these; null keeps all."""
     init: str | None = None
-    """Checkpoint to continue from, with its tokenizer; null starts afresh."""
+    """Checkpoint to start from, with its tokenizer; null starts from random weights."""
     out: str = "runs/text/base"
     """Output folder."""
     length: Annotated[int, between(2, MOST_TOKENS)] = 256
     """Tokens per sequence."""
     heldout_books: Count = 12
-    """Titles kept out of training to measure the held-out loss."""
+    """Titles that are not trained on, but measure the held-out loss."""
     heldout_sequences: Count = 128
-    """Sequences of theirs that are measured."""
+    """Sequences of the held-out titles that are measured."""
     vocab_size: Annotated[int, between(1, MOST_TOKENS)] = 8192
-    """Of a new tokenizer."""
+    """Vocabulary size of a new tokenizer."""

@@ -25,11 +25,13 @@ class ExtractorConfig:
     """
 
     data: str | None = None
-    """Source of the training images."""
+    """Source of the training images: a folder with one sub-folder per class, embedded:vignettes,
+    cifar10, fashion-mnist, or hub:OWNER/NAME[:SPLIT]."""
     heldout: str | None = None
-    """Source of other images of the same classes, to measure the accuracy; null is that of data."""
+    """Source of other images of the same classes, to measure the accuracy; null is the held-out
+    part of data."""
     root: str = "data"
-    """Where cifar10 and fashion-mnist are kept; fetched there once."""
+    """Folder for cifar10 and fashion-mnist, which are downloaded once."""
     count: Count = 50_000
     """Training images."""
     heldout_count: Count = 10_000
@@ -37,33 +39,34 @@ class ExtractorConfig:
     out: str = "runs/image/extractor"
     """Output folder."""
     name: str = "cifar-net"
-    """Label of its figures, as in fid[cifar-net]."""
+    """Name of the network in metrics, as in fid[cifar-net]."""
     seed: Seed = 0
-    """Seed of the selection, the weights, the order and the augmentation."""
+    """Seed of the selection and order of the images, their augmentation and the weights."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     overwrite: bool = False
     """Replace an earlier run in the output folder."""
     dry_run: bool = False
-    """Read the images, print the size and the updates, train nothing."""
+    """Read the images and print the size and the updates; train nothing."""
     json: bool = False
     """Print the result as JSON on standard output."""
     size: Annotated[int, between(8, MOST_SIZE)] = 32
-    """Height and width of the images."""
+    """Height and width of an image in pixels."""
     epochs: Count = 10
     """Passes over the training images."""
     batch_size: Annotated[int, at_least(2)] = 128
     """Images per update."""
     learning_rate: Positive = 0.2
-    """Peak rate of SGD with Nesterov momentum."""
+    """Peak learning rate of SGD with Nesterov momentum."""
     weight_decay: NotNegative = 5e-4
-    """Of SGD."""
+    """Weight decay of SGD."""
     label_smoothing: Annotated[float, Range(low=0, high=1, below=True)] = 0.05
-    """Share of the target spread over all classes; much of it would flatten the features."""
+    """Share of the target that is spread over all classes. A large share makes the features less
+    distinct."""
     stem_width: Annotated[int, between(1, MOST_WIDTH)] = 48
     """Channels of the first convolution."""
     widths: tuple[Annotated[int, between(8, MOST_WIDTH)], ...] = (48, 96, 192)
-    """Channels of the stages, multiples of 8; the last is the number of features."""
+    """Channels of the stages, multiples of 8. The last stage gives the features."""
     log_every: Count = 20
     """Updates between two lines of history."""
 
@@ -72,11 +75,13 @@ def check_ranges(config: ExtractorConfig) -> None:
     """Check the options before any work.
 
     Raises:
-        UserError: one that is missing or out of range, named.
+        UserError: an option is missing or out of range; the message names it.
     """
     if config.data is None:
         raise UserError(
-            expected="--data SOURCE", got="nothing", fix="name a folder with a folder per class"
+            expected="--data SOURCE",
+            got="nothing",
+            fix="pass --data a folder with one sub-folder of images per class",
         )
     check_values(config)
     batch, count, widths = config.batch_size, config.count, config.widths

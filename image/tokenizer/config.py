@@ -19,9 +19,9 @@ class TokenizeConfig:
     data: str = "embedded:vignettes"
     """Images: embedded:vignettes, a folder, cifar10, fashion-mnist or hub:OWNER/NAME[:SPLIT]."""
     heldout: str | None = None
-    """Images to measure on; null is the held-out split of data."""
+    """Images to measure on; null is the held-out part of data."""
     root: str = "data"
-    """Where cifar10 and fashion-mnist are kept; fetched there once."""
+    """Folder for cifar10 and fashion-mnist, which are downloaded once."""
     count: Count = 20000
     """Images to train on."""
     heldout_count: Count = 1024
@@ -31,66 +31,68 @@ class TokenizeConfig:
     out: str = "runs/image/tokenizer"
     """Output folder."""
     seed: Seed = 0
-    """Seed of the weights, the data, their order and the codebook's draws."""
+    """Seed of the weights, the selection and order of the images, and the codebook."""
     device: str = "auto"
     """auto, cpu, cuda or mps; the arithmetic is fp32 on all of them."""
     overwrite: bool = False
     """Replace an earlier run in the output folder."""
     resume: bool = False
-    """Go on with an interrupted run."""
+    """Continue an interrupted run in the output folder."""
     dry_run: bool = False
-    """Read the images, print counts, steps and a memory estimate, train nothing."""
+    """Read the images and print counts, updates and a memory estimate; train nothing."""
     json: bool = False
     """Print the result as JSON on standard output."""
     codes: Annotated[int, between(2, 2**20)] = 512
-    """Rows of the codebook."""
+    """Codes of the codebook."""
     embed_dim: Annotated[int, between(1, 2**12)] = 8
-    """Width of a row."""
+    """Dimensions of a code."""
     channels: tuple[Annotated[int, between(1, 2**13)], ...] = (16, 24, 48)
-    """Convolution channels per resolution; each step to the next halves the image."""
+    """Convolution channels at each resolution; each resolution is half of the one before."""
     layers_per_block: Annotated[int, between(1, 100)] = 1
-    """Residual blocks per resolution."""
+    """Residual blocks at each resolution."""
     groups: Count = 1
-    """Groups of the group norms; must divide the channels. Many groups hide colours from it."""
+    """Groups of group normalisation, which must divide the channels. With many groups the tokenizer
+    loses colours."""
     updates: Count = 8000
-    """Length of the run."""
+    """Length of the run in updates."""
     batch_size: Count = 8
     """Images per update."""
     learning_rate: Positive = 2e-3
-    """Peak rate."""
+    """Peak learning rate."""
     warmup_updates: Annotated[int, at_least(0)] = 50
-    """Linear rise at the start; the rate then falls linearly to zero."""
+    """Updates of linear warm-up at the start; the learning rate then falls linearly to zero."""
     quantise_from: int = 1000
-    """Updates of a plain autoencoder before the codebook starts from what it encodes."""
+    """Updates that train a plain autoencoder, before the codebook starts from its encodings."""
     extractor: str | None = "offline"
-    """Feature network of the reconstruction FID and the perceptual term; null leaves both out."""
+    """Feature network of the reconstruction FID and the perceptual loss; null leaves both out."""
     perceptual_weight: NotNegative = 4.0
-    """Of the perceptual term, which brings edges and texture back; 0 is off."""
+    """Weight of the perceptual loss, which sharpens edges and texture; 0 is off."""
     commitment_weight: NotNegative = 0.25
-    """Of the commitment term."""
+    """Weight of the commitment loss, which keeps encodings near their codes; 0 is off."""
     stability_weight: NotNegative = 2.0
-    """Of the term that keeps codes through decoding and encoding; 0 is off."""
+    """Weight of the stability loss, which makes a decoded image encode to the same codes; 0 is
+    off."""
     codebook_decay: Decay = 0.995
-    """Of the moving averages that the codebook follows."""
+    """Decay rate of the moving averages that update the codebook."""
     restart_after: Count = 80
-    """Updates without being chosen after which a code is replaced."""
+    """A code that no image uses for this many updates is replaced."""
     flip: bool = True
     """Mirror half of the training images."""
     max_gradient_norm: Positive = 1.0
-    """Gradient clipping."""
+    """Gradients of a larger norm are clipped to it."""
     log_every: Count = 50
     """Updates between two lines of history."""
     checkpoint_every: Count = 1000
     """Updates between checkpoints."""
     validate_every: Count = 1000
-    """Updates between held-out figures."""
+    """Updates between measurements of held-out images."""
 
 
 def check_ranges(config: TokenizeConfig) -> None:
     """Check all options, with the rules between them.
 
     Raises:
-        UserError: one out of range, named.
+        UserError: an option is out of range; the message names it.
     """
     check_values(config)
     batch, count, updates = config.batch_size, config.count, config.updates
@@ -104,7 +106,7 @@ def check_ranges(config: TokenizeConfig) -> None:
     )
     grid = config.size // 2 ** (len(config.channels) - 1)
     latents = config.batch_size * grid**2
-    if latents < config.codes:  # the codebook starts and restarts from those of a batch
+    if latents < config.codes:  # a batch must be able to replace every code
         raise UserError(
             expected=f"a batch of at least {config.codes} latents, one for each code",
             got=f"{latents} ({config.batch_size} images of {grid} x {grid})",
