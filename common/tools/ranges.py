@@ -45,6 +45,8 @@ class Range:
             return f"below {high}" if self.below else f"at most {high}"
         if not self.above and not self.below:
             return f"from {low} to {high}"
+        if self.low == 0 and self.above and not self.below and self.high > 1:
+            return f"a positive number of at most {high}"
         return f"in {'(' if self.above else '['}{low}, {high}{')' if self.below else ']'}"
 
 

@@ -446,11 +446,12 @@ def test_the_order_s_own_seed_changes_the_order_alone(
     monkeypatch.setattr(common.training.TrainingLoop, "__init__", note)
     schedule = ScheduleConfig(learning_rate=1e-3, mode="fixed", fixed_updates=9)
     plain = run(tmp_path / "plain", schedule=schedule)
-    rows, order = made["sequences_NT"], made["seed"]
+    before = made["batches"]
     train = replace(CONFIG.train, order_seed=5)
     other = run(tmp_path / "other", schedule=schedule, train=train)
-    assert (order, made["seed"]) == (CONFIG.seed, 5)
-    assert torch.equal(made["sequences_NT"], rows)
+    after = made["batches"]
+    assert (before.seed, after.seed) == (CONFIG.seed, 5)
+    assert torch.equal(after.sequences_NT, before.sequences_NT)
     assert plain["training"]["final_loss"] != other["training"]["final_loss"]
     assert plain["probe"]["original"] == other["probe"]["original"]
 

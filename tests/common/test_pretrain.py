@@ -230,8 +230,9 @@ def test_what_a_run_refuses(tmp_path: Path, changed: dict[str, Any], message: st
         ({"micro_batch_size": 0}, "micro_batch_size to be at least 1, or null; got 0"),
         *(
             ({name: 0}, f"{name} to be at least 1; got 0")
-            for name in ("updates", "batch_size", "layers", "log_every", "validate_every")
+            for name in ("updates", "batch_size", "log_every", "validate_every")
         ),
+        ({"layers": 0}, "layers to be from 1 to 1,000; got 0"),
     ],
 )
 def test_ranges(changed: dict[str, Any], message: str) -> None:

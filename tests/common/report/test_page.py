@@ -268,7 +268,6 @@ def test_an_older_run_is_told_by_its_names(run: RunFolder) -> None:
     jsonschema.validate(metrics, json.loads(SCHEMA.read_text(encoding="utf-8")))
     text = Page(build_report(run.path).read_text(encoding="utf-8")).text
     assert "original top-p" in text and "top-p 0.9" not in text and "top-k" not in text
-    assert "the pretrained model, sampled" in text
 
 
 def test_both_colour_schemes_define_the_same_variables(run: RunFolder) -> None:

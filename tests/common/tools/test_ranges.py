@@ -32,6 +32,7 @@ from common.tools.values import check_values, ranges_of
         (between(8, 1024), "from 8 to 1,024", (8, 1024), (7, 1025)),
         (Range(low=0, high=1, below=True), "in [0, 1)", (0, 0.5), (1, -0.1)),
         (Range(low=0, high=1, above=True), "in (0, 1]", (1, 0.5), (0, 1.1)),
+        (Range(low=0, high=1e3, above=True), "a positive number of at most 1,000.0", (1e3,), (0,)),
         (Range(high=3), "at most 3", (3, -9), (4,)),
         (Range(high=3, below=True), "below 3", (2,), (3,)),
     ],
