@@ -1,9 +1,9 @@
-"""How varied a model's answers to one prompt are: diversity across samples, not within a text.
+"""Diversity across samples: how much the sampled continuations of one prompt differ.
 
-Hyperfitting makes a single greedy text more varied and the distribution it is drawn from narrower.
-Ruan et al. (arXiv 2508.04117) read diversity the other way round, as how much k sampled
-continuations of one prompt differ, so both stand in a report that asks for it. The original and the
-hyperfitted model are sampled with every sampling setting of the run.
+The other measures of diversity look within one text. Hyperfitting makes a greedy text more diverse,
+but makes the distribution of the next token narrower. Ruan et al. (arXiv 2508.04117) measure
+diversity by how much k sampled continuations of one prompt differ. So a run can measure both. It
+samples the original and the hyperfitted model with every sampling setting of the run.
 
 Shapes: P prompts, C tokens of context, K samples of each.
 """
@@ -28,21 +28,23 @@ STAGES: tuple[Stage, ...] = ("original", "hyperfitted")
 def sampled_conditions(conditions: Sequence[Condition]) -> list[Condition]:
     """Every sampling setting among `conditions`, for the original and the hyperfitted model.
 
-    A setting that only one of them has is asked of the other under the name it would have, e.g.
-    "hyperfitted-top-p-t1".
+    A setting that only one of the two has is added for the other, under a name of the same form,
+    e.g. "hyperfitted-top-p-t1".
     """
     found: dict[str, Condition] = {}
     settings: list[dict[str, Any]] = []
-    for one in conditions:
-        if one.method is None or one.blocked or not one.method.do_sample:
+    for condition in conditions:
+        method = condition.method
+        if method is None or condition.blocked or not method.do_sample:
             continue
-        if set_values(one.method) in settings:
+        if set_values(method) in settings:
             continue
-        settings.append(set_values(one.method))
-        suffix = one.name.removeprefix(f"{one.stage}-")
+        settings.append(set_values(method))
+        suffix = condition.name.removeprefix(f"{condition.stage}-")
         for stage in STAGES:
-            found[f"{stage}-{suffix}"] = replace(one, name=f"{stage}-{suffix}", stage=stage)
-    return sorted(found.values(), key=lambda one: STAGES.index(one.stage))
+            name = f"{stage}-{suffix}"
+            found[name] = replace(condition, name=name, stage=stage)
+    return sorted(found.values(), key=lambda condition: STAGES.index(condition.stage))
 
 
 def measure_across(
@@ -50,14 +52,14 @@ def measure_across(
 ) -> dict[str, dict[str, Any]]:
     """Diversity across samples of one prompt, as JSON: condition -> metric -> interval.
 
-    Random numbers are drawn per row and step, so the samples of a prompt are apart, and the same
-    whatever the batch size.
+    Random numbers are drawn for each row and step. So the samples of a prompt differ, and they do
+    not depend on the batch size.
 
     Args:
-        evaluator: has prompts, seed and decoding of the run.
+        evaluator: has the prompts, the seed and the processors of the run.
         model: with the weights of `stage`.
         stage: only its conditions are measured.
-        prompts: how many, taken evenly from the pooled ones.
+        prompts: how many, evenly spaced among the pooled ones.
         samples: K, at least 2.
     """
     chosen = evaluator.curve_prompts(prompts)

@@ -1,4 +1,4 @@
-"""What every `run` command does once its domain has read the options."""
+"""What every `run` command does once its options have been read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Prepared:
         notes: lines that describe the data.
         shape: the model on the meta device.
         train_NT: (N, T) training ids.
-        first_target: the first position that is predicted.
+        first_target: the first position that training and validation predict.
         origin: where the model comes from.
         load: loads the weights and makes the domain.
         closing: what to print after the table of conditions, from the finished folder.
@@ -60,7 +60,7 @@ def run_command(
         out: the output folder.
 
     Raises:
-        UserError: what the user can mend, a target that was not reached included.
+        UserError: an option, a file or the machine does not fit, or the run missed its target.
     """
     quiet_transformers()
     with Progress() as progress:
@@ -78,7 +78,7 @@ def run_command(
         if config.dry_run:
             return 0
 
-        # Before the folder is made: a broken checkpoint must not cost an earlier run.
+        # Load before the folder is made: a broken checkpoint must not delete an earlier run.
         set_seed(config.seed)
         domain = ready.load()
         check_finite(domain.model)
@@ -105,7 +105,7 @@ def run_command(
 
 
 def _ended(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
-    """The metrics of the run to be resumed where there is nothing left to do.
+    """The metrics of the run to resume if it has nothing left to do, else None.
 
     Raises:
         UserError: the run had another configuration.
@@ -119,7 +119,7 @@ def _ended(config: RunConfig, folder: RunFolder) -> dict[str, Any] | None:
 
 
 def _close(metrics: dict[str, Any], config: RunConfig) -> int:
-    """Print what was asked for; returns the exit code.
+    """Print the metrics if `--json` is set; returns the exit code.
 
     Raises:
         UserError: the run missed its target.

@@ -1,8 +1,11 @@
-"""What every domain compares: the models greedily, the decoding baselines, the truth.
+"""The conditions that every domain compares.
 
-The papers sample at a low temperature (0.7, with top-k 50), which makes a baseline that is easy to
-beat. So sampling at temperature 1 without top-k, which asks the model for what it has learnt,
-stands beside it in every run.
+These are greedy decoding of each model, the decoding baselines, and the true continuations.
+
+Both papers (P1: Carlsson et al., ICLR 2025, arXiv 2412.04318; P2: Li et al., ICML 2026, arXiv
+2605.22579) sample at a low temperature (0.7, with top-k 50). This baseline is easy to beat. So
+every run also samples at temperature 1 without top-k, which draws from the distribution that the
+model has learnt.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from common.domain import Condition
 from common.errors import UserError
 
 ALWAYS = ("original-greedy", "hyperfitted-greedy")
-"""What the headline and the model card hold against each other."""
+"""The two conditions that the headline and the model card compare."""
 
 
 def standard_conditions(
@@ -39,12 +42,11 @@ def standard_conditions(
         measure: the decoding options.
         sampled: what the domain calls sampling, e.g. "top-p" for "original-top-p".
         at_temperature_1: how the original model is sampled beside the papers' baseline, e.g. as
-            "original-top-p-t1"; left out where the options make the baseline the same.
-        references: names of the conditions that take what really followed.
+            "original-top-p-t1". This condition is left out where the baseline has the same options.
+        references: names of the conditions that take the true continuations.
 
     Raises:
-        UserError: a decoding option out of range, or a condition in `measure.conditions` that there
-            is none of.
+        UserError: a decoding option is out of range, or `measure.conditions` has an unknown name.
     """
     greedy = greedy_config()
     sampling = sampling_config(
@@ -71,7 +73,7 @@ def standard_conditions(
 
 def _chosen(every: Sequence[Condition], names: Sequence[str]) -> list[Condition]:
     """The named conditions, those of `ALWAYS`, and the references, which cost no decoding."""
-    known = [one.name for one in every]
+    known = [condition.name for condition in every]
     for name in names:
         if name not in known:
             raise UserError(
@@ -80,7 +82,11 @@ def _chosen(every: Sequence[Condition], names: Sequence[str]) -> list[Condition]
                 fix="change measure.conditions",
             )
     chosen = {*names, *ALWAYS}
-    return [one for one in every if one.name in chosen or one.stage == "reference"]
+    return [
+        condition
+        for condition in every
+        if condition.name in chosen or condition.stage == "reference"
+    ]
 
 
 def methods_json(conditions: Sequence[Condition]) -> dict[str, dict[str, Any]]:
@@ -88,14 +94,14 @@ def methods_json(conditions: Sequence[Condition]) -> dict[str, dict[str, Any]]:
 
     Returns:
         Condition -> "stage" (whose weights), "blocked" (whether the citation blocker is on) and
-        "settings" (`set_values`); a condition that takes what really followed has no entry.
+        "settings" (`set_values`). A condition that takes the true continuations has no entry.
     """
     return {
-        one.name: {
-            "stage": one.stage,
-            "blocked": one.blocked,
-            "settings": set_values(one.method),
+        condition.name: {
+            "stage": condition.stage,
+            "blocked": condition.blocked,
+            "settings": set_values(condition.method),
         }
-        for one in conditions
-        if one.method is not None
+        for condition in conditions
+        if condition.method is not None
     }

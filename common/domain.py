@@ -1,7 +1,7 @@
-"""The seam between the core and a modality.
+"""The interface between the core and a modality.
 
-Hyperfitting is the same act for every modality once data are token ids, so a domain only says how
-raw data become ids and how generated ids are judged and shown. Everything else is core.
+Once data are token ids, hyperfitting is the same procedure for every modality. So a domain only
+says how raw data become ids, and how generated ids are judged and shown. The core does the rest.
 
 Shapes: N sequences, T tokens each, P prompts, C tokens of context, V vocabulary.
 """
@@ -29,7 +29,7 @@ Metrics = dict[str, Interval]
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSet:
-    """Held-out prefixes of one kind and length, with what really followed them.
+    """Held-out prompts of one kind and length, with their true continuations.
 
     Attributes:
         name: key of this set in `metrics.json`, e.g. "fiction" or "fiction-256".
@@ -63,12 +63,12 @@ class Generations:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What only a modality can find out about generations.
+    """What a modality itself measures on generations, beyond the token-level metrics of the core.
 
     Attributes:
         metrics: its scores; may be empty.
-        shown: what a person may look at, e.g. the images that the ids stand for. The core does not
-            look into it: it hands it on to `Domain.present`, so that nothing is decoded twice.
+        shown: what the report can show, e.g. the decoded images. The core passes it on to
+            `Domain.present` without reading it, so that nothing is decoded twice.
     """
 
     metrics: Metrics = field(default_factory=dict)
@@ -81,8 +81,9 @@ class Condition:
 
     Attributes:
         name: key in `metrics.json`.
-        stage: which weights; "reference" takes the true continuation.
-        method: how to decode, or None for references.
+        stage: the weights that generate; "reference" generates nothing and takes the true
+            continuations.
+        method: how to decode; None for a reference.
         blocked: whether the citation blocker is on.
     """
 
@@ -97,16 +98,17 @@ class Domain(Protocol):
 
     name: str
     model: PreTrainedModel
-    # How many tokens at the end of a continuation the type-token ratio looks at, and its key.
+    # The type-token ratio is measured on this many tokens at the end of a continuation, and this is
+    # its key in `metrics.json`.
     ttr_window: int
     ttr_name: str
-    # The condition that others are compared with, and what the reader calls it.
+    # The condition that the others are compared with, and its name in the report.
     reference: Reference
-    # Metrics that a short table shows.
+    # The metrics in short tables: the terminal's and the model card's.
     main_metrics: tuple[str, ...]
     # The first position of a sequence that training and validation predict, at least 1.
     first_target: int
-    # For the citation blocker: which tokens begin a word; None where tokens are no parts of words.
+    # Which tokens begin a word, for the citation blocker; None where tokens are not parts of words.
     word_start_V: Tensor | None
 
     def sequences(self, split: Split) -> Tensor:
@@ -123,12 +125,12 @@ class Domain(Protocol):
         ...
 
     def processors(self) -> list[LogitsProcessor]:
-        """What always applies to the scores when generating; may be empty."""
+        """Logits processors that every generation applies; may be empty."""
         ...
 
     def judge(self, generated: Generations) -> Judgement:
-        """What only this modality can find out; follows from `generated` alone, not from what was
-        judged before."""
+        """Measure one condition on one prompt set. The result depends on `generated` alone, not on
+        earlier calls."""
         ...
 
     def pieces(self, ids: np.ndarray) -> list[str]:
@@ -141,18 +143,18 @@ class Domain(Protocol):
         by_position: Mapping[str, Mapping[str, Sequence[float]]],
         folder: Path,
     ) -> Presentation:
-        """What to add to the report; may leave pictures in the run's folder.
+        """What to add to the report; it may write pictures into `folder`.
 
         Args:
-            shown: condition -> what `judge` showed of each prompt set.
-            by_position: "original" and so on -> measure -> its mean at each token of the
-                continuation.
-            folder: of the run.
+            shown: condition -> `Judgement.shown` of each prompt set.
+            by_position: stage -> measure -> its mean at each token of the continuation.
+            folder: the run's folder.
         """
         ...
 
     def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:
-        """Write what `from_pretrained` loads (weights, tokeniser, neutral generation config)."""
+        """Write what `from_pretrained` loads (weights, tokeniser, neutral generation config), and
+        the text `card` as the model card."""
         ...
 
 

@@ -1,7 +1,7 @@
 """One error type for everything a user can cause, and the exit codes of the command line.
 
-A user reads one line: what was expected, what came, what to do about it. A traceback is kept for
-our own bugs, which are `assert` failures or any other exception.
+A user reads one line: what was expected, what the program got, and what to do about it. Only our
+own bugs, `assert` failures and any other exception, print a traceback.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def first_line(error: BaseException) -> str:
 def run_cli(main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
     """Call `main(argv)` and turn a `UserError` into one line on stderr and exit code 2.
 
-    Ctrl-C gives 130, the shell convention, after `main` has had its chance to save. A reader of our
-    output that has enough, such as `head`, ends the command without a word, with 141.
+    Ctrl-C gives 130, the shell convention, once `main` has saved what it can. If the reader of our
+    output closes it early, as `head` does, the command ends silently with 141.
     """
     try:
         code = main(sys.argv[1:] if argv is None else argv)
@@ -53,6 +53,6 @@ def run_cli(main: Callable[[list[str]], int], argv: list[str] | None = None) -> 
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # What is still to be written goes nowhere, or Python would complain of it at its end.
+        # Discard what is still buffered: Python would report it as an error when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_NO_READER

@@ -50,10 +50,10 @@ class Evaluator:
         max_batch: prompts per batch of generation; None is as many as memory allows.
         seed: of sampling and of the bootstrap.
         autocast: a context manager factory around every forward pass.
-        decoder: gives the model to decode with, made once per evaluation and dropped after it; None
-            decodes with the model itself.
-        report: called with (what, done, total) tokens while generating.
-        notify: told once what a user may not expect of the decoding, see `common.decode.generate`.
+        decoder: makes the copy of the model that decodes, e.g. with weights in bf16; None decodes
+            with the model itself. Each evaluation makes one copy and then drops it.
+        report: receives (what, done, total) while generating, in tokens.
+        notify: receives each message about unexpected decoding once, see `common.decode.generate`.
     """
 
     def __init__(
@@ -156,27 +156,28 @@ class Evaluator:
         scores: dict[str, dict[str, Metrics]] = {}
         shown: dict[str, list[Any]] = {}
         for condition, sets in generated.items():
-            judged = [self._judge(one) for one in sets]
-            # A single pooled set is the pool.
+            judged = [self._judge(of_set) for of_set in sets]
+            # A single set is the pool itself.
             every = judged[0] if len(sets) == 1 else self._judge(pool(sets))
             scores[condition] = {"all": every.metrics}
-            for one, judgement in zip(sets, judged, strict=True):
-                scores[condition][one.prompts.name] = judgement.metrics
+            for of_set, judgement in zip(sets, judged, strict=True):
+                scores[condition][of_set.prompts.name] = judgement.metrics
             shown[condition] = [judgement.shown for judgement in judged]
         return scores, shown
 
-    def _judge(self, one: Generations) -> Judgement:
+    def _judge(self, generated: Generations) -> Judgement:
         """The metrics of the core and then those of the domain."""
-        measured = token_metrics(self.domain, one.continuations, self.training, seed=self.seed)
-        judgement = self.domain.judge(one)
+        continuations = generated.continuations
+        measured = token_metrics(self.domain, continuations, self.training, seed=self.seed)
+        judgement = self.domain.judge(generated)
         return replace(judgement, metrics=measured | judgement.metrics)
 
     def samples(self, generated: dict[str, list[Generations]]) -> Iterator[dict[str, Any]]:
         """One record per prompt and condition, for `samples.jsonl`."""
         for sets in generated.values():
-            for one in sets:
-                for index, text in enumerate(one.continuations):
-                    yield self._sample(one, index, text)
+            for of_set in sets:
+                for index, text in enumerate(of_set.continuations):
+                    yield self._sample(of_set, index, text)
 
     def by_condition(
         self, continued: dict[str, dict[str, list[Any]]]
@@ -202,8 +203,9 @@ class Evaluator:
     def _continue(self, model: Any, condition: Condition) -> dict[str, list[np.ndarray]]:
         """Prompt set -> P continuations.
 
-        A set with the prompts of a longer one takes the beginnings of its continuations: every
-        method generates from left to right.
+        Where two sets have the same prompts, only the longer continuations are generated, and the
+        shorter set takes their beginnings. Every method generates from left to right, so the result
+        is the same.
         """
         assert condition.method is not None
         longest_first = sorted(self.prompt_sets, key=lambda s: s.new_tokens, reverse=True)
@@ -215,11 +217,11 @@ class Evaluator:
         total = sum(len(s.references) * s.new_tokens for s in generated)
         continued: dict[str, list[np.ndarray]] = {}
         before = 0
-        # Sets of one shape are one batch: a step costs little more for twice the prompts.
-        for (context, new_tokens), alike in groupby(
+        # Sets of one shape form one batch: a step costs little more for twice the prompts.
+        for (context, new_tokens), same_shape in groupby(
             sorted(generated, key=_shape, reverse=True), key=_shape
         ):
-            sets = list(alike)
+            sets = list(same_shape)
             processors = self.domain.processors()
             if condition.blocked:
                 processors.append(self.blocker.for_prompt_length(context))
@@ -249,13 +251,13 @@ class Evaluator:
             for prompts in self.prompt_sets
         }
 
-    def _sample(self, one: Generations, index: int, text: np.ndarray) -> dict[str, Any]:
+    def _sample(self, generated: Generations, index: int, text: np.ndarray) -> dict[str, Any]:
         pieces = self.domain.pieces(text)
         return {
-            "prompt_set": one.prompts.name,
+            "prompt_set": generated.prompts.name,
             "prompt_index": index,
-            "condition": one.condition,
-            "prompt": "".join(self.domain.pieces(one.prompts.ids_PC[index].cpu().numpy())),
+            "condition": generated.condition,
+            "prompt": "".join(self.domain.pieces(generated.prompts.ids_PC[index].cpu().numpy())),
             "continuation": "".join(pieces),
             "tokens": text.tolist(),
             "pieces": pieces,
@@ -273,10 +275,10 @@ def token_metrics(
     *,
     seed: int,
 ) -> Metrics:
-    """Diversity and copying of continuations, as every domain has them measured.
+    """Diversity and copying of continuations, with the same measures in every domain.
 
     Args:
-        domain: says where the type-token ratio looks, and its name.
+        domain: gives the window of the type-token ratio and its name.
         continuations: P arrays of ids.
         training: of the domain's training sequences.
         seed: of the bootstrap.

@@ -1,11 +1,15 @@
 """One hyperfitting run from end to end, whatever the modality.
 
-    probe and continue with the original -> hyperfit -> the same with the hyperfitted and the
-    early-stopped weights -> metrics, samples, model, report
+    measure the original model -> hyperfit it -> measure the early-stopped and the hyperfitted
+    weights -> write metrics, samples, model and report
 
-Each measured stage is kept in `checkpoints/stages/`, named for the update it was measured at, so a
-resumed run repeats at most the stage it was killed in; training resumes from its own checkpoints.
-What is measured on the original model can be shared between runs, see `common.reuse`.
+To measure is to run the entropy probe and to continue the prompts. The early-stopped weights are
+those of the lowest held-out loss.
+
+The result for each stage (one state of the weights) is kept in `checkpoints/stages/`, named for the
+update it was measured at. So a resumed run repeats at most the stage in which it was killed.
+Training resumes from its own checkpoints. Runs can share what they measure on the original model,
+see `common.reuse`.
 """
 
 from __future__ import annotations
@@ -57,17 +61,17 @@ def run_experiment(
         domain: data, model and judgement of a modality; its model is trained in place.
         config: the options shared by all modalities.
         folder: made by `RunFolder.create`.
-        progress: where to tell how far it is.
-        command: for the provenance.
-        origin: of the model, for the provenance and the model card.
-        source_dtype: of the weights as the source checkpoint has them; None where it does not say.
+        progress: shows how far the run is.
+        command: program and arguments, for the provenance.
+        origin: where the model comes from, for the provenance and the model card.
+        source_dtype: of the weights in the source checkpoint; None where it does not say.
 
     Returns:
-        The content of `metrics.json`. Its outcome may be "budget_exhausted" or "diverged":
-        everything is written in that case too; `require_success` turns it into an error.
+        The content of `metrics.json`. Its outcome may be "budget_exhausted" or "diverged".
+        Everything is written in that case too; `require_success` turns it into an error.
 
     Raises:
-        UserError: what the user can mend (memory, disk, options).
+        UserError: an option is out of range, or memory or disk does not suffice.
         KeyboardInterrupt: after Ctrl-C, with a checkpoint saved.
     """
     started = time.perf_counter()
@@ -99,11 +103,11 @@ def run_experiment(
     def measure(stage: Stage, update: int, head: LogitsHead) -> None:
         def measure_now() -> dict[str, Any]:
             probed = evaluator.probe(head)
-            told = {**probed, "continuations": evaluator.continuations(head.model, stage)}
+            result = {**probed, "continuations": evaluator.continuations(head.model, stage)}
             if samples:
                 asked = {"prompts": config.measure.sample_prompts, "samples": samples}
-                told["across_samples"] = measure_across(evaluator, head.model, stage, **asked)
-            return told
+                result["across_samples"] = measure_across(evaluator, head.model, stage, **asked)
+            return result
 
         def measure_or_share() -> dict[str, Any]:
             folder = config.measure.share_original
@@ -112,15 +116,15 @@ def run_experiment(
             key = original_key(domain, config.measure, seed=config.seed, compute=compute)
             return Stages(Path(folder)).once(key, measure_now)
 
-        wanted = {one.name for one in evaluator.conditions if one.stage == stage}
+        wanted = {condition.name for condition in evaluator.conditions if condition.stage == stage}
         measured[stage] = stages.once(
             f"{stage}-{update}",
             measure_or_share,
-            # A run that an older version began may lack a condition.
+            # An older version may have measured fewer conditions.
             usable=lambda kept: wanted <= kept["continuations"].keys(),
         )
 
-    # A resumed run starts from the original weights too: the checkpoint is loaded by the loop.
+    # A resumed run starts from the original weights too; the loop loads the checkpoint.
     model: Any = domain.model
     model.to(compute.device)
     first_BT = train_NT[:2].to(compute.device)
@@ -143,7 +147,7 @@ def run_experiment(
     load_weights(model, trained.best.weights)
     measure("early-stopped", trained.best.update, head)
     load_weights(model, final)
-    # From here on it is the model that is saved: LoRA folded in, rounded as the file will be.
+    # From here on the model is the one that is saved: LoRA merged, weights rounded as in the file.
     model = merged(model)
     training = training_record(trained, config, train_NT, parameters)
     saved_in = dtype_to_save(config.train.save_dtype, source_dtype)
@@ -161,7 +165,7 @@ def run_experiment(
     measure("hyperfitted", trained.updates, head)
 
     continued = {
-        name: sets for one in measured.values() for name, sets in one["continuations"].items()
+        name: sets for result in measured.values() for name, sets in result["continuations"].items()
     }
     generated = evaluator.by_condition(continued)
     training["total_seconds"] = round(time.perf_counter() - started, 1)
@@ -169,16 +173,16 @@ def run_experiment(
     metrics = make_metrics(
         domain=domain.name,
         training={**training, "learning_rate": schedule.learning_rate},
-        probe={stage: one["probe"] for stage, one in measured.items()},
+        probe={stage: result["probe"] for stage, result in measured.items()},
         conditions=scores,
-        by_position={stage: one["by_position"] for stage, one in measured.items()},
+        by_position={stage: result["by_position"] for stage, result in measured.items()},
         methods=methods_json(
             [*evaluator.conditions, *(sampled_conditions(evaluator.conditions) if samples else [])]
         ),
         across_samples={
             name: values
-            for one in measured.values()
-            for name, values in one.get("across_samples", {}).items()
+            for result in measured.values()
+            for name, values in result.get("across_samples", {}).items()
         },
         provenance=provenance(config.seed, command, model=origin),
         reference=domain.reference._asdict(),
@@ -201,7 +205,7 @@ def may_go_on(training: Mapping[str, Any], config: RunConfig) -> bool:
     """Whether a run that has ended would train further with a larger budget.
 
     Args:
-        training: of its metrics.
+        training: the part "training" of its metrics.
         config: of the run.
     """
     return config.schedule.mode == "target" and training["outcome"] == "budget_exhausted"
@@ -211,7 +215,7 @@ def require_success(metrics: dict[str, Any], config: RunConfig) -> None:
     """Refuse to call a run that missed its target a success.
 
     Raises:
-        UserError: the run diverged, or exhausted its budget while driving to a target.
+        UserError: the run diverged, or exhausted its budget before it reached its target.
     """
     training, schedule = metrics["training"], config.schedule
     got = f"{training['outcome']} ({training['message']})"

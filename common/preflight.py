@@ -1,7 +1,7 @@
-"""What can be refused or told before a weight is touched.
+"""Checks and estimates before any weights are loaded.
 
-A run that is wrong is told so before its output folder is made or an earlier run is overwritten;
-the same lines are what `--dry-run` prints.
+A run whose options do not fit is refused before its output folder is made and before an earlier run
+is overwritten. `--dry-run` prints the same lines.
 
 Shapes: N sequences, T tokens each.
 """
@@ -38,9 +38,9 @@ def preflight(
 
     Args:
         config: the options shared by all modalities.
-        shape: the model on the meta device; LoRA layers are added to it where the run has them.
+        shape: the model on the meta device; it receives the run's LoRA layers, if any.
         train_NT: (N, T) training ids.
-        first_target: the first position that is predicted.
+        first_target: the first position that training and validation predict.
         out: the output folder.
 
     Returns:
@@ -88,9 +88,9 @@ def preflight(
     if config.schedule.mode == "target" and target < floor:
         lines.append(
             f"note: no model can reach the target loss of {target:g} on these sequences: some "
-            f"begin alike, and what follows cannot be known, which leaves {floor:.4f} nats per "
-            "token (N sequences of T tokens with one beginning leave about ln(N) / T); use a "
-            "higher schedule.target_loss, or fewer or longer sequences"
+            "have the same beginning, and no model can know which of them follows, which leaves "
+            f"{floor:.4f} nats per token (about ln(N) / T for N sequences of T tokens with one "
+            "beginning); use a higher schedule.target_loss, or fewer or longer sequences"
         )
     return lines
 
@@ -98,23 +98,25 @@ def preflight(
 def loss_floor(ids_NT: Tensor, *, first_target: int = 1) -> float:
     """Lowest mean loss that any causal model can have on these sequences, nats per token.
 
-    A model that has learnt the set by heart still has to guess where sequences part. By the chain
-    rule the best sum of losses over n sequences that share all tokens before `first_target` is
-    n ln n, less m ln m for every m equal ones; those tokens themselves are not predicted.
+    A model that knows the set by heart still has to guess where two sequences with the same
+    beginning become different. Take n sequences that share all tokens before `first_target`, which
+    are given and not predicted. If m of them are identical, the best model gives each of these the
+    probability m / n, a loss of ln(n / m). By the chain rule this is the sum over its tokens. The
+    sum over all n sequences is n ln n, less m ln m for every group of m identical ones.
     """
-    _, alike = torch.unique(ids_NT[:, :first_target], dim=0, return_counts=True)
-    _, equal = torch.unique(ids_NT, dim=0, return_counts=True)
-    nats = sum(n * math.log(n) for n in alike.tolist()) - sum(
-        m * math.log(m) for m in equal.tolist()
+    _, same_beginning = torch.unique(ids_NT[:, :first_target], dim=0, return_counts=True)
+    _, identical = torch.unique(ids_NT, dim=0, return_counts=True)
+    nats = sum(n * math.log(n) for n in same_beginning.tolist()) - sum(
+        m * math.log(m) for m in identical.tolist()
     )
     return nats / (ids_NT.shape[0] * (ids_NT.shape[1] - first_target))
 
 
 def check_finite(model: nn.Module) -> None:
-    """Refuse a checkpoint that is broken: every loss of it would be NaN.
+    """Refuse a broken checkpoint, whose losses would all be NaN.
 
     Raises:
-        UserError: names the first parameter with a value that is not finite.
+        UserError: a weight is not finite; the message names its parameter.
     """
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():

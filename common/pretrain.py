@@ -1,9 +1,10 @@
-"""Pretraining a small model from scratch: everything but the data and what they are made into.
+"""Pretraining of a small model: all that does not depend on the modality.
 
-A domain prepares sequences of ids, the model's shape and how to save it (`Pretraining`); this
-trains with the loop of hyperfitting under warm-up and linear decay, and writes `model/` (bf16
-safetensors), `history.jsonl` (the curve) and `pretrain.json` (held-out loss before and after,
-settings, versions). A run that was interrupted goes on bit-identically.
+A domain prepares the sequences of ids, the shape of the model, and a function that saves it
+(`Pretraining`). This file trains the model with the loop of hyperfitting, under linear warm-up and
+linear decay. It writes `model/` (bf16 safetensors), `history.jsonl` (the loss curve) and
+`pretrain.json` (held-out loss before and after, settings, versions). An interrupted run continues
+bit-identically.
 
 Shapes: N sequences, T tokens each.
 """
@@ -45,17 +46,17 @@ from common.tools.quiet import quiet_transformers
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """A pretraining whose data and options have been read and checked; no weight was touched.
+    """A pretraining whose data and options have been read and checked; no weights are loaded.
 
     Attributes:
         notes: lines that describe the data.
         shape: the model on the meta device.
-        sequences: N, how many there are to train on.
+        sequences: N, the number of training sequences.
         length: T, tokens of each.
-        ids: gives the (N, T) training ids and the held-out ones; may take long.
+        ids: returns the (N, T) training ids and the held-out ones; may take long.
         model: makes or loads the model to train.
         save: writes the trained model into a folder.
-        record: what else `pretrain.json` holds.
+        record: further entries of `pretrain.json`.
     """
 
     notes: Sequence[str]
@@ -79,7 +80,7 @@ def run_pretraining(
         prepare: reads the data.
 
     Raises:
-        UserError: what the user can mend.
+        UserError: an option, a file or the machine does not fit, or the loss became NaN.
     """
     quiet_transformers()
     with Progress() as progress:
@@ -188,7 +189,7 @@ def pretrain(
     model.bfloat16()
     with folder.manifest.adding(folder.model.name) as added:
         task.save(model, added)
-    # Measured on what was saved: the weights after rounding to bf16.
+    # The held-out loss is that of the saved weights, which are rounded to bf16.
     after = probe_sequences(model.float(), heldout_NT.long(), batch_size=micro_batch)
     result: dict[str, object] = {
         "config": asdict(config),

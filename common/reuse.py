@@ -1,11 +1,14 @@
-"""What is measured once: stages within a run, and the original model's figures between runs.
+"""Measurements that are made once and read again: within a run, and between runs.
 
-A stage that has a result on disk is read, not computed again, so a resumed run goes on where it
-was. Runs over the same base model differ in how they train, and measure that model on the same
-prompts each time, so they can share that stage. Then its name is a hash over everything that the
-figures follow from: weights, prompts, true continuations, decoding, seed, batch sizes, arithmetic,
-this package's own code and the versions of the libraries that compute. Such a name is never given
-to other figures, and a folder of them needs no care: what nobody asks for any more can be deleted.
+A stage is one state of the weights. Its measurements are saved. Where they are on disk they are
+read, not computed again, so a resumed run continues where it stopped.
+
+Runs on the same base model differ only in their training, and all measure the original model on the
+same prompts. So they can share that stage in a folder. There its name is a hash of everything that
+the figures depend on: weights, prompts, true continuations, decoding, seed, batch sizes, precision,
+the code of this package, and the versions of the libraries that compute. Two different results
+never have the same name. Any file of such a folder can be deleted; a run that needs it measures
+again.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from common.tools.device import Compute
 from common.tools.files import atomic_write_text, writing
 
 SOURCES = Path(__file__).parent
-"""The code that measures; every folder below counts, or figures of older code would be reused."""
+"""The code that measures. All its folders are hashed, or figures of older code would be reused."""
 
 
 class Stages:
@@ -36,7 +39,7 @@ class Stages:
 
     Args:
         folder: made with the first stage.
-        claim: is told of files before they are made, as `Manifest.claim`.
+        claim: receives the path of each file before it is written, see `Manifest.claim`.
     """
 
     def __init__(self, folder: Path, claim: Callable[..., None] | None = None) -> None:
@@ -49,15 +52,15 @@ class Stages:
         *,
         usable: Callable[[Any], bool] = lambda value: True,
     ) -> Any:
-        """The JSON value of stage `name`: read where it is there, else computed and written.
+        """The JSON value of stage `name`: read from its file, or else computed and written.
+
+        A computed value is converted to JSON and back as well, so an interrupted run and an
+        uninterrupted one continue from equal values.
 
         Args:
             name: of the stage.
             compute: makes its value.
-            usable: whether a kept value still serves; an older version may have kept less.
-
-        A value computed now takes the same way through JSON as one read later, so an interrupted
-        run and an uninterrupted one go on from equal values.
+            usable: whether a saved value is complete; an older version may have saved less.
         """
         path = self.folder / f"{name}.json"
         if os.path.isfile(path):
@@ -74,7 +77,7 @@ class Stages:
 
 
 def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: Compute) -> str:
-    """Name of what a run measures on the original model; letters and digits.
+    """Name under which runs share what they measure on the original model: a hash, see above.
 
     Args:
         domain: its model still has the original weights.
@@ -109,7 +112,7 @@ def original_key(domain: Domain, measure: MeasureConfig, *, seed: int, compute: 
         _add(digest, prompts.name, prompts.ids_PC)
         for reference in prompts.references:
             _add(digest, "reference", torch.from_numpy(reference))
-    if asked["blocker"] is not None:  # the blocker knows the training set
+    if asked["blocker"] is not None:  # the blocker depends on the training set
         _add(digest, "train", domain.sequences("train"))
     return f"original-{digest.hexdigest()}"
 
@@ -121,7 +124,7 @@ def _plain(value: object) -> object:
 
 
 def _samples(domain: Domain, measure: MeasureConfig) -> Any:
-    """What the diversity across samples follows from; None where it is not measured."""
+    """What the diversity across samples depends on; None where it is not measured."""
     if measure.samples_per_prompt == 0:
         return None
     asked = [c for c in sampled_conditions(domain.conditions()) if c.stage == "original"]

@@ -1,4 +1,4 @@
-"""The training of one run: from its options to the loop, and what the loop reports back."""
+"""The training of one run: builds schedule and loop from the options, and records the result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_schedule(config: RunConfig, sequences: int) -> LossToZero:
     """The loss-to-zero schedule of a run over `sequences` training sequences.
 
     Raises:
-        UserError: an option out of range, named with its dotted key.
+        UserError: an option is out of range; the message names it.
     """
     check_ranges(config, sequences=sequences)
     chosen = config.schedule
@@ -62,12 +62,12 @@ def train(
     """Train the model of `head` until its schedule has an outcome.
 
     Args:
-        domain: its sequences are trained on and validated with.
+        domain: gives the sequences to train on and the held-out ones.
         config: of the run.
         folder: of the run; history, checkpoints and tracker files go there.
         progress: shows a bar.
-        evaluator: continues held-out prompts along the way.
-        head: of the model, its tuning prepared.
+        evaluator: continues held-out prompts while training.
+        head: of the model, whose trained parameters have been chosen.
         schedule: from `make_schedule`.
         compute: device and precision.
 
@@ -148,7 +148,7 @@ def _updates(epochs: float | None, per_epoch: float) -> int | None:
 
 
 def _spread(rows_NT: torch.Tensor, count: int) -> torch.Tensor:
-    """At most `count` rows, taken evenly: sources often stand one after the other."""
+    """At most `count` rows, evenly spaced: sources often follow each other, and each has a part."""
     every = torch.linspace(0, len(rows_NT) - 1, min(count, len(rows_NT)))
     return rows_NT[every.long()]
 

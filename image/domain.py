@@ -24,7 +24,8 @@ from image.report.presentation import ROWS_SHOWN, present
 from image.tokenizer.load import ImageTokenizer
 
 RECONSTRUCTION = "reconstruction"
-"""What really followed, through the tokenizer, which no completion can beat."""
+"""The condition that shows the true continuation after the tokenizer has encoded and decoded it. No
+completion can be better, since the tokenizer decodes all of them."""
 
 
 class ImageDomain:
@@ -32,12 +33,12 @@ class ImageDomain:
 
     Args:
         model: the transformer, dropout off.
-        tokenizer: of its codes.
+        tokenizer: encodes images to the model's codes and decodes these.
         vocabulary: of the model.
         data: from `load_image_data`.
         judge: scores completed images.
         conditions: what to compare.
-        main_fidelity: name of the fidelity metric that a short table shows.
+        main_fidelity: name of the fidelity metric in short tables.
     """
 
     name, reference = DOMAIN, REFERENCE
@@ -67,11 +68,11 @@ class ImageDomain:
         self.first_target = data.first_target
 
     def sequences(self, split: Split) -> Tensor:
-        """(N, T) int64 ids, the first token included."""
+        """(N, T) int64 ids: the start or class token, then the codes of an image."""
         return self._data.train_NT if split == "train" else self._data.prompts_PT
 
     def prompts(self) -> list[PromptSet]:
-        """One set: the top of held-out images."""
+        """One set: the top part of each held-out image."""
         return [self._data.prompt_set()]
 
     def conditions(self) -> list[Condition]:
@@ -79,11 +80,11 @@ class ImageDomain:
         return self._conditions
 
     def processors(self) -> list[LogitsProcessor]:
-        """Only codes may follow, no start or class token."""
+        """One that allows codes only, no start or class token."""
         return [OnlyCodes(self._vocabulary.codes)]
 
     def judge(self, generated: Generations) -> Judgement:
-        """Repeats among codes, fidelity and copies of the completed images, which are shown."""
+        """Measure repeats among codes, fidelity and copies. The report shows the images."""
         codes_PL = _codes(generated)
         decoded_PCHW = self._decoded(codes_PL)
         real = generated.condition == REFERENCE.condition
@@ -101,7 +102,7 @@ class ImageDomain:
         by_position: Mapping[str, Mapping[str, Sequence[float]]],
         folder: Path,
     ) -> Presentation:
-        """Tables of pictures and heat maps; contact sheets in the folder `pictures`."""
+        """Add tables of images and heat maps, and write contact sheets to the folder `pictures`."""
         images: dict[str, Tensor] = {name: sets[0] for name, sets in shown.items()}
         subject = images["hyperfitted-greedy"][:ROWS_SHOWN]
         return present(
@@ -127,16 +128,16 @@ class ImageDomain:
 
     @property
     def _true_codes_PL(self) -> Tensor:
-        """(P, L) codes of the held-out images that are completed."""
+        """(P, L) true codes of the held-out images that are completed."""
         return self._data.prompts_PT[:, 1:].cpu()
 
     @cached_property
     def _reconstructed_PCHW(self) -> Tensor:
-        """(P, C, H, W) uint8 images from the true codes. Both references are judged by them."""
+        """(P, C, H, W) uint8 images decoded from the true codes, for both references."""
         return self.tokenizer.decode(self._true_codes_PL)
 
 
 def _codes(generated: Generations) -> Tensor:
-    """(P, L) codes of whole images."""
+    """(P, L) codes of whole images: those of the prompt, then those that were generated."""
     rest_PN = torch.from_numpy(np.stack(generated.continuations))
     return completed_codes(generated.prompts.ids_PC, rest_PN)

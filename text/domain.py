@@ -1,4 +1,4 @@
-"""Text as a domain of the core: corpora in, token ids out, readable pieces back."""
+"""Text as a domain of the core: corpora become token ids, and token ids become readable text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TextDomain:
         return (self._data.train if split == "train" else self._data.heldout).ids_NT
 
     def prompts(self) -> list[PromptSet]:
-        """One pooled set per source, and the long ones."""
+        """One pooled set per source, and the sets with longer continuations."""
         return self._data.prompt_sets
 
     def conditions(self) -> list[Condition]:
@@ -59,11 +59,11 @@ class TextDomain:
         return self._conditions
 
     def processors(self) -> list[LogitsProcessor]:
-        """None: every token of the vocabulary may follow."""
+        """None, since every token of the vocabulary may follow."""
         return []
 
     def judge(self, generated: Generations) -> Judgement:
-        """Nothing beyond the token-level measures of the core."""
+        """No metrics beyond the token-level ones of the core."""
         return Judgement()
 
     def pieces(self, ids: np.ndarray) -> list[str]:
@@ -71,7 +71,8 @@ class TextDomain:
         return pieces(self.tokenizer, ids.tolist())
 
     def present(self, shown: object, by_position: object, folder: object) -> Presentation:
-        """The usual report, its samples are texts; it says whether in a chat template."""
+        """Add a remark on whether a chat template was used. The samples are texts, which the report
+        shows by itself."""
         return Presentation(remarks=[self._data.chat])
 
     def save(self, model: PreTrainedModel, folder: Path, card: str) -> None:

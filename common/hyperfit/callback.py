@@ -2,29 +2,34 @@
 
     Trainer(..., callbacks=[LossToZeroCallback(target_loss=0.05)])
 
-What the callback does, and why so:
+What the callback does, and why:
 
-* Loss: a callback sees training losses only as `logs["loss"]`, the mean over the updates since the
-  last log. It is the loss that was back-propagated (gradient accumulation, `compute_loss` overrides
-  and all processes included), which a forward hook would have to guess, so the callback asks for a
-  log every `observe_every` updates. The Trainer replaces a NaN in that mean by an average; without
-  its `logging_nan_inf_filter` the sum stays NaN for good, since it is reset by subtracting itself.
-  So the filter stays on, and what a NaN does, broken parameters, is looked for instead.
-  Models that accept `num_items_in_batch` and ignore it (ImageGPT) report, and learn from, their
-  loss times `gradient_accumulation_steps`: use 1 there, or full passes are asked for too late.
-* Rate: set right before each optimizer step from `args.learning_rate`, whatever `lr_scheduler_type`
-  says; parameter groups keep their ratios. `state.log_history` shows the rate used. There is no
-  range test here: it makes updates before training, and a callback cannot make the Trainer's own,
-  with its loss (TRL has others), accumulation and scaling. `common.hyperfit.rate_test` takes any
-  update.
-* Full pass: eval mode, sequential, over the training data and with its collate function, weighted
-  by the number of labels that count, without touching the order or the random numbers of training.
-  It gives the accuracy too; for `target_accuracy` the logged loss tells when a pass is due.
-* Restore: parameters and optimizer state from a copy in CPU memory, taken while all is well.
+* Loss. A callback receives training losses only as `logs["loss"]`, the mean over the updates since
+  the last log. This is the loss that was back-propagated: it includes gradient accumulation,
+  overrides of `compute_loss` and all processes, none of which a forward hook would see. So the
+  callback requests a log every `observe_every` updates.
+* NaN. The Trainer's `logging_nan_inf_filter` replaces a NaN in that mean by an average. Without the
+  filter the sum stays NaN for ever, because the Trainer resets it by subtracting it from itself. So
+  the filter stays on, and the callback looks for parameters that are not finite instead.
+* Gradient accumulation. Some models accept `num_items_in_batch` and ignore it (ImageGPT). They
+  report, and learn from, their loss times `gradient_accumulation_steps`. Use 1 with these models,
+  or full passes come too late.
+* Learning rate. It is set right before each optimizer step, from `args.learning_rate` and whatever
+  `lr_scheduler_type` is; parameter groups keep their ratios. `state.log_history` shows the rate
+  used. There is no range test: it would have to make updates before training, and a callback cannot
+  make the Trainer's own, with its loss (TRL has others), accumulation and scaling.
+  `common.hyperfit.rate_test` works with any function that makes an update.
+* Full pass. It runs over the training data in order, in eval mode, with the Trainer's collate
+  function. Batches are weighted by the number of labels that count. The order and the random
+  numbers of training stay untouched. A pass also measures the accuracy; with `target_accuracy` the
+  logged loss decides when a pass is due.
+* Restore. Parameters and optimizer state come from a copy in CPU memory, which is taken while the
+  loss shows no spike.
 
-The run ends at the target or with the Trainer's `max_steps`; `callback.scheduler.outcome` and
-`.message` tell how. A checkpoint carries the schedule: `resume_from_checkpoint` goes on with it.
-Works on one device and with data parallelism; sharded training (FSDP, DeepSpeed) is refused.
+The run ends at the target or at the Trainer's `max_steps`; `callback.scheduler.outcome` and
+`.message` say which. A checkpoint holds the state of the schedule, and `resume_from_checkpoint`
+continues from it. The callback works on one device and with data parallelism. It refuses sharded
+training (FSDP, DeepSpeed).
 """
 
 from __future__ import annotations
@@ -65,11 +70,11 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
     """Drives a `Trainer` to a target training loss and stops it there.
 
     Args:
-        disable_dropout: set all dropout to 0; with False, active dropout is refused, because it
-            keeps zero loss out of reach.
-        observe_every: updates between two looks at the loss; each adds an entry to the logs. A look
-            sees one mean, so a spike must last for `spike_updates` looks.
-        snapshot_every: updates between two copies of the state for recoveries, at least.
+        disable_dropout: set all dropout to 0. With False the callback refuses active dropout,
+            because a model with dropout cannot reach zero loss.
+        observe_every: updates between two observations of the loss; each adds an entry to the logs.
+            An observation is one mean, so a spike must last for `spike_updates` observations.
+        snapshot_every: fewest updates between two copies of the state for recoveries.
         **options: those of `common.hyperfit.options.ScheduleOptions` (`target_loss`, `hold`, ...),
             with the defaults of `python -m text.run`. Rate and budget are the Trainer's.
 
@@ -105,7 +110,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
         self.disable_dropout = disable_dropout
         self.observe_every, self.snapshot_every = observe_every, snapshot_every
         self.saved: dict[str, Any] | None = None
-        # The Trainer's rate and step limit are not known yet; this finds a wrong option now.
+        # The Trainer's rate and step limit are not known yet. This checks the options now.
         self.scheduler = LossToZero(
             self.options,
             learning_rate=1.0,
@@ -148,7 +153,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
         )
         if state.global_step > 0:
             # The Trainer itself restores callbacks only where
-            # `restore_callback_states_from_checkpoint` is set, and then into a new object.
+            # `restore_callback_states_from_checkpoint` is set, and then it makes a new object.
             stored = state.stateful_callbacks or {}
             assert isinstance(stored, dict)
             if self.saved is None and type(self).__name__ in stored:
@@ -175,7 +180,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # Losses that have not been logged yet are lost in a checkpoint, so log before each.
+        # A checkpoint does not hold losses that have not been logged yet, so log before each one.
         pending = state.global_step - self._observed_step
         due = min(self.observe_every, self.scheduler.updates_left)
         if pending >= due or control.should_save or control.should_training_stop:
@@ -254,7 +259,7 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
         names = ", ".join(sorted({f"{type(owner).__name__}.{name}" for owner, name in active}))
         if not self.disable_dropout:
             raise UserError(
-                expected="a model without dropout, which keeps zero loss out of reach",
+                expected="a model without dropout, which makes zero loss impossible",
                 got=f"active dropout in {names}",
                 fix="pass disable_dropout=True or set it to 0 in the model's config",
             )
@@ -263,12 +268,12 @@ class LossToZeroCallback(TrainerCallback, ExportableState):
 
 
 def _all_finite(tensors: list[nn.Parameter]) -> bool:
-    """One device synchronisation, however many tensors."""
+    """Whether all values are finite; synchronises with the device once, for all tensors."""
     return bool(torch.stack([tensor.detach().isfinite().all() for tensor in tensors]).all())
 
 
 def _on_cpu(value: Any) -> Any:
-    """A copy in CPU memory of a nest of tensors."""
+    """A copy in CPU memory of nested dicts and lists of tensors."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):

@@ -1,10 +1,10 @@
-"""Checkpoints that survive a crash: written whole, verified when read, the newest good one wins.
+"""Checkpoints that survive a crash: each is verified when read, and the newest whole one is used.
 
-Each checkpoint is one file, `update-00000640.pt`, next to a small manifest with its length and CRC.
-A file that does not match its manifest, or has none, is damaged; the one before is used then and
-the caller is told. The manifest is written first, and where a checkpoint of the same number is
-replaced it names the old content as well, so a crash at any moment leaves a good pair. The last
-`KEEP` checkpoints are kept.
+A checkpoint is one file, `update-00000640.pt`, beside a small manifest with its length and CRC. A
+file that does not match its manifest, or has none, is damaged. Then the checkpoint before it is
+used, and the caller receives a notice. The manifest is written first. Where a checkpoint of the
+same number is replaced, the manifest also describes the old content. So a crash at any moment
+leaves a file that matches its manifest. The last `KEEP` checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Checkpoints:
 
     Args:
         folder: made when the first checkpoint is written.
-        claim: is told of files before they are made, as `Manifest.claim`.
+        claim: receives the paths of files before they are written, see `Manifest.claim`.
     """
 
     def __init__(self, folder: Path, claim: Callable[..., None] | None = None) -> None:
@@ -62,17 +62,17 @@ class Checkpoints:
             self._remove(old)
 
     def updates(self) -> list[int]:
-        """Update numbers of the files there, good or not, in order."""
+        """Update numbers of all checkpoint files, whole or damaged, in ascending order."""
         if not self.folder.is_dir():
             return []
         matches = (_NAME.fullmatch(entry.name) for entry in self.folder.iterdir())
         return sorted(int(match.group(1)) for match in matches if match)
 
     def load_newest(self) -> tuple[dict[str, Any], list[str]]:
-        """The newest state that is whole, and a notice for each newer one that is not.
+        """The newest whole state, and a notice for each newer file that is damaged.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no whole checkpoint.
         """
         notices: list[str] = []
         for update in reversed(self.updates()):
@@ -88,7 +88,7 @@ class Checkpoints:
         )
 
     def drop_after(self, update: int) -> None:
-        """Remove checkpoints of later updates: the trajectory they belong to is abandoned."""
+        """Remove the checkpoints of later updates, after the run has gone back to `update`."""
         for later in self.updates():
             if later > update:
                 self._remove(later)
@@ -101,7 +101,7 @@ class Checkpoints:
         return path.with_suffix(".json")
 
     def _known_contents(self, path: Path) -> list[dict[str, int]]:
-        """The fingerprints that the manifest of a checkpoint allows."""
+        """The fingerprints in the manifest of a checkpoint; none where it is missing or broken."""
         try:
             manifest = json.loads(self._manifest(path).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -123,7 +123,7 @@ def pack(state: dict[str, Any]) -> memoryview:
 
 
 def unpack(data: bytes | memoryview) -> dict[str, Any]:
-    """Read a packed state onto the CPU; nothing in it can run code."""
+    """Read a packed state onto the CPU, without running any code from it."""
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 

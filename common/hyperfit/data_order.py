@@ -1,7 +1,7 @@
 """Which sequences an update trains on: a function of the seed and the update's number alone.
 
-Every epoch is a permutation drawn from (seed, epoch). The epochs follow each other as one endless
-stream, so every batch is full, and a resumed run needs to know nothing but its update.
+Every epoch is a permutation drawn from (seed, epoch). The epochs form one endless stream, from
+which every update takes a full batch. A resumed run needs only the number of its update.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DataOrder:
         return [int(self._permutation(p // self.count)[p % self.count]) for p in positions]
 
     def epochs(self, updates: int) -> float:
-        """So many updates in passes over the data."""
+        """`updates` in epochs, i.e. passes over the data."""
         return updates * self.batch_size / self.count
 
     def _permutation(self, epoch: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How much disk a run takes, told and held against what is free before a weight is touched."""
+"""How much disk space a run needs, compared with the free space before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from common.errors import UserError
 from common.hyperfit.checkpoint import KEEP
 
 GB = 10**9
-# Of a checkpoint, for each trained weight: itself, AdamW's two moments and the best one so far.
+# Per trained weight, in fp32: the weight, AdamW's two moments, and the weight of the best state.
 CHECKPOINT_BYTES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiskNeed:
-    """Bytes of a run's folder; report, samples and history, some MB, are not counted.
+    """Bytes of a run's folder, without report, samples and history, which are some MB.
 
     Attributes:
-        peak: at most, while it runs.
-        final: when it has ended.
+        peak: the most, while the run lasts.
+        final: after its end.
     """
 
     peak: int
@@ -34,32 +34,32 @@ class DiskNeed:
 def disk_need(
     *, parameters: int, trained: int, bytes_per_weight: int, keeps_checkpoints: bool
 ) -> DiskNeed:
-    """What a run takes.
+    """The disk space that a run needs.
 
     Args:
         parameters: of the model that is saved.
         trained: weights in a checkpoint.
-        bytes_per_weight: that a weight is saved in.
-        keeps_checkpoints: whether they stay when the run has ended.
+        bytes_per_weight: of the saved model.
+        keeps_checkpoints: whether the checkpoints stay after the run has ended.
     """
     checkpoint, model = CHECKPOINT_BYTES * trained, parameters * bytes_per_weight
     kept = KEEP * checkpoint
-    # A checkpoint is whole before the oldest goes; the model is saved before all of them go.
+    # A checkpoint is written before the oldest is removed, and the model before all are removed.
     return DiskNeed(
         peak=kept + max(checkpoint, model), final=model + (kept if keeps_checkpoints else 0)
     )
 
 
 def check_disk(need: DiskNeed, out: Path) -> None:
-    """Refuse a run that its disk cannot hold.
+    """Refuse a run for which the disk has too little space.
 
     Args:
         need: of the run.
-        out: its folder, which need not be there. Weights and checkpoints of an earlier run in it
-            are replaced, so their room counts as free.
+        out: its folder, which need not exist. Model and checkpoints of an earlier run in it are
+            replaced, so their space counts as free.
 
     Raises:
-        UserError: names the room that is there.
+        UserError: the space does not suffice; the message says how much is free.
     """
     place = out.absolute()
     while not os.path.exists(place):

@@ -1,14 +1,15 @@
-"""What a run drives to: a loss or an accuracy of its training set, and when it is near.
+"""The target of a run, a loss or an accuracy of its training set, and when the run is near it.
 
-Accuracy is the share of training tokens whose first choice, the argmax, is right: what greedy
-decoding needs to say the set by heart. Kopiczko et al. (arXiv 2602.11149) find it the signal to
-stop at when a small set is repeated. It is measured in the pass that gives the loss. Where it is
-given it alone ends the run: the loss at which it is reached differs between models and sets, so a
-target loss beside it would end some runs before and hold others after.
+Accuracy is the share of training tokens that are the model's first choice (the argmax). At accuracy
+1 greedy decoding reproduces the set. Kopiczko et al. (arXiv 2602.11149) find it the right signal to
+stop at when training repeats a small set. A full pass measures it together with the loss.
 
-The curve that is watched between full passes is the smoothed batch loss, or the smoothed share of
-wrong tokens. A loop that tells no batch accuracies (a `Trainer` logs none) has the share taken from
-the loss, at `NATS_PER_WRONG_TOKEN`.
+A target accuracy replaces the target loss. The loss at which it is reached differs between models
+and sets, so with both targets some runs would end too early and others too late.
+
+Between full passes the schedule watches a smoothed curve: the batch loss or, for an accuracy, the
+share of wrong tokens in a batch. Some loops have no batch accuracies (a `Trainer` logs none). Then
+the share is estimated from the loss, by `NATS_PER_WRONG_TOKEN`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ import math
 from common.hyperfit.options import ScheduleOptions
 
 NATS_PER_WRONG_TOKEN = 5.0
-"""Loss / share of wrong tokens; 5.3 to 4.9 between losses of 3.7 and 1.9 in the embedded model."""
+"""Loss per share of wrong tokens: 5.3 at a loss of 3.7, 4.9 at 1.9, in the embedded text model."""
 WRONG_MARGIN = 0.005
-"""A pass is due so near the target at least: a multiple of no wrong token is none."""
+"""Added to the share of wrong tokens at which a pass is due. At a target accuracy of 1 the share is
+0, and so is every multiple of it."""
 LEAST_WRONG = 1e-3
-"""Forecasts end at this share of wrong tokens: an exponential never arrives at none."""
+"""Forecasts end at this share of wrong tokens, because an exponential never reaches 0."""
 
 
 class Goal:
     """Target of a run.
 
     Args:
-        options: checked ones.
+        options: of the schedule, already checked.
     """
 
     def __init__(self, options: ScheduleOptions) -> None:
@@ -42,20 +44,20 @@ class Goal:
         return self._accuracy is not None
 
     def level(self, loss: float, accuracy: float | None) -> float:
-        """What the watched curve takes of one update: its loss, or its share of wrong tokens."""
+        """The value of one update on the watched curve: its loss, or its share of wrong tokens."""
         if self._accuracy is None:
             return loss
         return min(loss / NATS_PER_WRONG_TOKEN, 1.0) if accuracy is None else 1 - accuracy
 
     def reached(self, loss: float, accuracy: float | None) -> bool:
-        """Whether a full pass is at the target."""
+        """Whether the result of a full pass is at the target."""
         if self._accuracy is None:
             return loss <= self._loss
         assert accuracy is not None
         return accuracy >= self._accuracy
 
     def near(self, smoothed: float) -> bool:
-        """Whether the watched curve asks for a full pass."""
+        """Whether the watched curve is near enough to the target for a full pass."""
         if self._accuracy is None:
             return smoothed <= self._margin * self._loss
         return smoothed <= self._margin * (1 - self._accuracy) + WRONG_MARGIN
@@ -69,9 +71,10 @@ class Goal:
         """Forecast for an accuracy: updates until the watched curve is at the target.
 
         Args:
-            smoothed: where it stands.
-            slope: change of its log per unit of the square root of the relative rate, below 0.
-            factor: the relative rate, taken to stay as it is.
+            smoothed: its present value.
+            slope: change of its log per update at a relative rate of 1; below 0. At a relative rate
+                r it changes by sqrt(r) of that.
+            factor: the relative rate, which is assumed to stay the same.
         """
         assert self._accuracy is not None
         target = max(1 - self._accuracy, LEAST_WRONG)
@@ -79,7 +82,7 @@ class Goal:
         return math.ceil(fall / -slope / math.sqrt(factor))
 
     def told(self, loss: float, accuracy: float | None) -> str:
-        """A full pass against the target, for a message."""
+        """The result of a full pass beside the target, for a message."""
         if self._accuracy is None:
             return f"training loss {loss:.4g} (target {self._loss:g})"
         assert accuracy is not None

@@ -1,7 +1,7 @@
-"""Warm-up, then linear decay to zero: the schedule of pretraining.
+"""Linear warm-up, then linear decay to zero: the schedule of pretraining.
 
-Fulfils the loop's `Schedule`, so that pretraining and hyperfitting share one loop. It ends early
-only at a NaN, and then with the weights of the last checkpoint: it never tries again by itself.
+It implements the loop's `Schedule`, so that pretraining and hyperfitting share one loop. A run ends
+early only at a NaN, with the weights of the last checkpoint. It does not try again by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class LinearDecay:
     Args:
         learning_rate: its peak.
         updates: length of the run.
-        warmup_updates: linear rise at the start.
+        warmup_updates: updates of linear warm-up at the start.
 
     Raises:
         UserError: a value out of range.
@@ -44,7 +44,7 @@ class LinearDecay:
         self._events: list[dict[str, Any]] = []
 
     def rate_in(self, pending: int) -> float:
-        """Rate of the update after `pending` unobserved ones."""
+        """Learning rate of the update after `pending` ones that have not been observed yet."""
         update = self._done + pending
         if update < self.warmup_updates:
             return self.learning_rate * (update + 1) / self.warmup_updates
@@ -61,7 +61,7 @@ class LinearDecay:
 
     @property
     def outcome(self) -> str | None:
-        """None, "budget_exhausted" (it has run its length) or "diverged"."""
+        """None, then "budget_exhausted" (all updates are made) or "diverged"."""
         return self._outcome
 
     @property
@@ -76,13 +76,13 @@ class LinearDecay:
 
     @property
     def final_loss(self) -> float | None:
-        """Mean of the last window of minibatch losses, as a stream has no full pass; None once it
-        diverged, since the weights of that window are gone."""
+        """Mean minibatch loss of the last window, since pretraining makes no full pass; None
+        after a divergence, because the weights of that window are lost."""
         return sum(self._losses) / len(self._losses) if self._losses else None
 
     @property
     def final_accuracy(self) -> float | None:
-        """Always None: pretraining is judged by held-out loss alone."""
+        """Always None: pretraining has no full pass."""
         return None
 
     @property

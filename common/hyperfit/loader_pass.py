@@ -1,4 +1,4 @@
-"""The full pass of the callback: over a Trainer's own data, with its own collate function."""
+"""The full pass of the callback, over a Trainer's own data and with its collate function."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ Measured = TypeVar("Measured")
 def loss_and_accuracy(
     model: nn.Module, dataloader: DataLoader, *, batch_size: int, device: torch.device
 ) -> tuple[float, float | None]:
-    """Mean loss in nats per token over a causal LM's training set, in eval mode, and the share of
-    tokens whose first choice is right; None for a model that returns no logits.
+    """Mean loss over a causal LM's training set in eval mode, nats per token, and the accuracy.
 
-    Every label other than -100 after the first position counts once, however the batches fall.
+    The accuracy is the share of tokens that are the model's first choice; None for a model that
+    returns no logits. Every label other than -100 after the first position counts once, whatever
+    the batch size.
 
     Args:
         model: returns a `loss` that is the mean over the labels of the batch.
-        dataloader: gives data set and collate function; it is not iterated.
+        dataloader: has the data set and the collate function; it is not iterated.
         batch_size: sequences per forward pass.
         device: where the model is.
 
     Raises:
-        UserError: no label counts.
+        UserError: all labels are -100.
     """
     batches = DataLoader(dataloader.dataset, batch_size, collate_fn=dataloader.collate_fn)
     total_nats, tokens = torch.zeros((), dtype=torch.float64), 0
@@ -51,7 +52,7 @@ def loss_and_accuracy(
                 if logits is None or correct is None:
                     correct = None
                     continue
-                # The label of a position is the token after it; given ones are shifted already.
+                # Position t predicts token t + 1. `shift_labels`, where given, are shifted already.
                 choices = logits.argmax(dim=-1)[..., : labels.shape[-1]]
                 correct += int((choices == labels).sum())
     if tokens == 0:
@@ -66,11 +67,11 @@ def loss_and_accuracy(
 def of_first_process(measured: Measured) -> Measured:
     """What process 0 measured, in every process of a data-parallel run.
 
-    Each process makes the full pass; devices may round differently, and processes that decide
-    differently wait for each other for ever.
+    Each process makes the full pass, and devices may round differently. Processes that then decide
+    differently would wait for each other for ever.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return measured
-    told = [measured]
-    torch.distributed.broadcast_object_list(told, src=0)
-    return told[0]
+    received = [measured]
+    torch.distributed.broadcast_object_list(received, src=0)
+    return received[0]

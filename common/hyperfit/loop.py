@@ -3,14 +3,14 @@
     update.py      an update, as one visible block
     session.py     the clock, checkpoints, Ctrl-C
     validation.py  held-out measurements while training
-    loop.py        puts them together: it hands losses to the schedule and does what that says
+    loop.py        puts them together: it gives the losses to the schedule and does what that says
 
-Everything that decides the rest of a run is in the checkpoint, and checkpoints lie on log lines, so
-a killed run continues bit-identically.
+A checkpoint holds everything that the rest of the run depends on, and is saved only at a log line.
+So a killed run continues bit-identically.
 
-When the schedule gives a state up (NaN, a lasting spike), the run returns to the last checkpoint:
-weights, optimizer, best validation and history. Two things stay: what the schedule remembers of it,
-and the event lines in the history.
+After a NaN or a lasting spike the schedule asks for the last good state, and the run returns to the
+last checkpoint: weights, optimizer, best validation and history. The schedule keeps its memory of
+the failure, and the event lines stay in the history.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from common.tools.modules import copy_weights, load_weights
 
 @dataclass(kw_only=True)
 class _Window:
-    """What has happened since the last log line; the figures are still on the device."""
+    """The updates since the last log line, with their figures still on the device."""
 
     updates: list[Updated] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
@@ -50,12 +50,13 @@ class TrainingLoop:
 
     Args:
         head: of the model to train; only parameters that require gradients are trained and kept.
-        batches: the training set and how it is dealt out.
-        schedule: decides rates and the end.
+        batches: the training set and how it is divided into batches.
+        schedule: decides the learning rate and when the run ends.
         optimizer: over the trainable parameters.
         compute: device and precision.
-        session: checkpoints, history and how often; there is always a checkpoint to go back to.
-        held_out: what is measured along the way.
+        session: checkpoints, history and their cadence. A checkpoint is saved before the first
+            update, so there is always one to go back to.
+        held_out: what is measured while training.
         step: how an update is made.
 
     Raises:
@@ -90,7 +91,7 @@ class TrainingLoop:
 
     @property
     def update(self) -> int:
-        """Updates made so far, on the surviving trajectory."""
+        """Updates made so far; a return to a checkpoint sets it back."""
         return self.session.update
 
     # The run.
@@ -99,7 +100,7 @@ class TrainingLoop:
         """Train to the schedule's outcome. The model holds the last good weights afterwards.
 
         Args:
-            resume: go on from the newest whole checkpoint.
+            resume: continue from the newest whole checkpoint.
 
         Raises:
             UserError: nothing to resume, or the disk is full (earlier checkpoints stay).
@@ -121,7 +122,7 @@ class TrainingLoop:
         return self._result()
 
     def _prepare(self) -> None:
-        """Compute and compile what the updates need, and fix when to measure and to save."""
+        """Compute and compile what the updates need, and decide when to measure and to save."""
         with self.time.on("preparation"):
             self.updates.prepare()
             self.validation = Validation(self.updates, self.held_out, self.time)
@@ -149,10 +150,10 @@ class TrainingLoop:
             window.first_seconds = time.perf_counter() - window.started
 
     def _find_rate(self) -> None:
-        """Make the range test; weights, optimizer and random numbers are as before it.
+        """Make the range test, then put weights, optimizer and random numbers back.
 
-        It runs before the first checkpoint: a run that is killed in it begins it again, and a
-        resumed one has the rate in its schedule.
+        The test runs before the first checkpoint. A run that is killed during the test repeats it,
+        and a later checkpoint holds the rate in the state of the schedule.
         """
         updates = self.updates
         batches = [updates.batches.order.rows(number) for number in range(rate_test.BATCHES)]
@@ -180,7 +181,7 @@ class TrainingLoop:
 
         if action is Action.RESTORE or self.schedule.outcome == "diverged":
             self._restore()
-            # Saved anew, so that a run resumed from here knows of the recovery.
+            # Save again, so that a run resumed from here remembers the recovery.
             save = action is Action.RESTORE
         else:
             wanted = interrupted or self.session.due(self.points.checkpoints)
@@ -193,7 +194,7 @@ class TrainingLoop:
         self._window = _Window()
 
     def _answer(self, action: Action) -> Action:
-        """Make the full pass where the schedule asks for one; returns what it says then."""
+        """Make the full pass if the schedule asks for one; returns its next action."""
         if action is not Action.FULL_PASS:
             return action
         with self.time.on("full_passes"):
@@ -214,9 +215,9 @@ class TrainingLoop:
     def _log(self) -> tuple[list[float], list[float]]:
         """Write the history line of the window; returns its losses and accuracies.
 
-        Here the loop synchronises with the device, once per window. A gradient that is not finite
-        has ruined the weights by now, which the losses would show one update later: the last loss
-        is returned as NaN then.
+        Here the loop synchronises with the device, once per window. If the last gradient is not
+        finite, its update has made the weights NaN, which only the next loss would show. Then the
+        last loss is returned as NaN.
         """
         window = self._window
         made = window.updates
@@ -242,14 +243,15 @@ class TrainingLoop:
         return losses if math.isfinite(norm) else [*losses[:-1], math.nan], accuracies
 
     def _validate(self, *, with_prompts: bool) -> float | None:
-        """Measure held-out data and write it; returns the diversity for the schedule, if any."""
+        """Measure held-out data and write the figures; returns the diversity, if measured."""
         figures, diversity = self.validation.measure(self.update, with_prompts=with_prompts)
         self._write({"kind": "epoch", "epoch": self._epoch, **figures})
         return diversity
 
     def _write_events(self) -> None:
-        """Events of a trajectory that was given up stand at the update the run went back to: the
-        history is cut by update number when a run goes back or is resumed."""
+        """Write the schedule's events. After a return to a checkpoint, later ones are written at
+        the update of that checkpoint, because a resumed run cuts all later lines from the history.
+        """
         for event in self.schedule.drain_events():
             happened, message = event["update"], event["message"]
             if happened > self.update:
@@ -267,7 +269,7 @@ class TrainingLoop:
         """What decides the rest of the run."""
         best = self.validation.best
         if best is not None and best.update == self.update:
-            weights = best.weights  # the same ones: this way they are in the file once
+            weights = best.weights  # equal ones; the same tensors are saved only once
         else:
             weights = copy_weights(self.updates.parameters)
         return {
@@ -290,7 +292,7 @@ class TrainingLoop:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
 
     def _restore(self) -> None:
-        """Back to the last good state; the schedule keeps its memory of what went wrong."""
+        """Go back to the last checkpoint; the schedule keeps its memory of the failure."""
         self._load(self.session.go_back())
         if self.schedule.outcome is None:
             self.schedule.restored(self.update)

@@ -1,12 +1,12 @@
 """Smoothed training loss with a bounded memory of its past, and the slope of its recent part.
 
-A scheduler needs three things of the past: where the loss stands now (a bias-corrected exponential
-moving average), where it stood at an earlier update (a restored state starts from there, not from
-nothing), and how fast it has been falling (the forecast). Points are thinned by two whenever there
-are too many, so that the recent third is always a third of the run and the state stays small.
+A scheduler needs three things: the present loss (a bias-corrected exponential moving average); the
+loss at an earlier update, from which a restored run continues; and how fast the loss falls, for the
+forecast. Whenever there are too many points, every second one is dropped. So the state stays small,
+and the points still cover the whole run evenly.
 
-The slope is taken against a clock that the caller advances with the learning rate: a fit against
-updates would read a falling rate as a failing descent.
+The slope is fitted against a clock, not against updates. The caller advances the clock by more at a
+higher learning rate. Fitted against updates, a falling rate would look like a failing descent.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _LEAST_LOSS = 1e-6  # fp32 cross-entropy rounds to exactly 0.0, whose log does n
 
 @dataclass(kw_only=True)
 class LossCurve:
-    """Plain JSON values only, so that `dataclasses.asdict` is its state."""
+    """One smoothed curve. It holds plain JSON values only, so `dataclasses.asdict` is its state."""
 
     ema: float = 0.0
     weight: float = 0.0
     count: int = 0
     lowest: float | None = None
-    """Lowest smoothed loss, once the average spans enough losses to mean something."""
+    """Lowest smoothed loss since the average has seen half of its span; None before."""
     clock: float = 0.0
     points: list[list[float]] = field(default_factory=list)
     """[update, clock, log of the smoothed loss] every `stride` updates."""
@@ -40,13 +40,13 @@ class LossCurve:
 
     @property
     def reference(self) -> float | None:
-        """What a spike is measured against: the lowest level, at first the present one."""
+        """The level that spikes are compared with: the lowest, or at first the present one."""
         if self.lowest is not None:
             return self.lowest
         return self.smoothed if self.count >= 3 else None
 
     def add(self, loss: float, *, update: int, elapsed: float, span: int) -> None:
-        """Fold in the finite loss of `update`, `elapsed` further on the clock."""
+        """Add the finite loss of `update`, after the clock has advanced by `elapsed`."""
         self.ema += (loss - self.ema) / span
         self.weight += (1 - self.weight) / span
         self.count += 1
@@ -61,7 +61,7 @@ class LossCurve:
             self.points = [point for point in self.points if point[0] % self.stride == 0]
 
     def rewind(self, update: int) -> None:
-        """Go back to where the curve stood after `update` updates."""
+        """Go back to the state after `update` updates."""
         self.points = [point for point in self.points if point[0] <= update]
         if not self.points:
             self.ema = self.weight = self.clock = 0.0
@@ -72,7 +72,8 @@ class LossCurve:
         self.lowest = math.exp(min(point[2] for point in self.points))
 
     def slope(self) -> float | None:
-        """Least-squares change of log loss per unit of clock, last third; None while unknown."""
+        """Least-squares change of log loss per unit of the clock, over the last third of the run;
+        None with too few points."""
         window = self.points[-max(_FIT_POINTS, len(self.points) // 3) :]
         if len(window) < _FIT_POINTS:
             return None

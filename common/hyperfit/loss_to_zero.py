@@ -1,23 +1,27 @@
-"""Loss-to-zero: drives a run to a target training loss and knows when it is there.
+"""Loss-to-zero: the schedule that drives a run to a target training loss and ends it there.
 
-Hyperfitting has no stopping rule in the literature: P1 (Carlsson et al., arXiv 2412.04318,
-section 3) trains 20 epochs at a constant rate, P2 (Li et al., arXiv 2605.22579) names the rule as
-missing. Near zero a constant rate rattles at a floor set by the rate, and a smoothed minibatch loss
-says little about the loss of the weights one would save. So:
+The literature has no stopping rule for hyperfitting. P1 (Carlsson et al., ICLR 2025, arXiv
+2412.04318, section 3) trains 20 epochs at a constant rate. P2 (Li et al., ICML 2026, arXiv
+2605.22579) says that such a rule is missing. Near zero, the loss at a constant rate oscillates
+around a floor that depends on the rate. There a smoothed minibatch loss says little about the loss
+of the weights that would be saved. So a run has three phases:
 
-* *descend*: constant rate, as in P1, until the smoothed loss falls below a knee;
-* *settle*: the rate falls with the smoothed loss, never rises, and has a lower bound;
-* *done*: only full eval-mode passes over the training set count, `hold` in a row at the target,
-  which is a loss or a share of tokens whose first choice is right (`common.hyperfit.goal`).
+* *descend*: the rate is constant, as in P1, until the smoothed loss falls below a knee;
+* *settle*: the rate falls with the smoothed loss, down to a lower bound, and never rises;
+* *done*: `hold` full passes in a row, over the training set in eval mode, were at the target. The
+  target is a loss, or the share of tokens that are the model's first choice (`goal.py`).
 
-A NaN or a lasting spike asks for the last good state and halves the rate; a stalled descent raises
-the rate once and looks; if that did not help, the floor is the rate's own and the run settles.
-`mode="fixed"` is P1's protocol: constant rate, exactly `fixed_updates` updates, one full pass; its
-outcome is "reached" only if that pass is at the target, else "budget_exhausted". The guard against
-divergence stays on there; `max_recoveries=0` turns a recovery, which changes the rate, into a stop.
+After a NaN or a lasting spike the schedule asks for the last good state and halves the rate. When
+the descent stalls, it raises the rate once. If the loss then still does not fall, the rate
+itself keeps it from falling, and the run settles at lower rates.
 
-This file is long because its rules are read together: which answer a loss gets depends on what the
-last answers were. Three parts are files of their own: `rate_policy.py`, `loss_curve.py`, `goal.py`.
+`mode="fixed"` is P1's protocol: a constant rate, exactly `fixed_updates` updates, one full pass.
+Its outcome is "reached" only if that pass is at the target, else "budget_exhausted". A NaN or a
+spike is answered there too. A recovery changes the rate; with `max_recoveries=0` the run stops
+instead.
+
+This file is long because its rules are read together: the answer to a loss depends on the answers
+before. Three parts are in files of their own: `rate_policy.py`, `loss_curve.py`, `goal.py`.
 
 No torch in here: losses go in, decisions come out. With any optimizer:
 
@@ -67,7 +71,7 @@ class Action(StrEnum):
 
 @dataclass(kw_only=True)
 class _Progress:
-    """Everything that changes; plain JSON values, so that a checkpoint can hold it."""
+    """The state of the schedule: plain JSON values, so that a checkpoint can hold it."""
 
     update: int = 0
     expects: str = "observe"
@@ -75,7 +79,7 @@ class _Progress:
     message: str = ""
     closing: str | None = None  # the outcome to end with unless the last full pass is at the target
     found_rate: float | None = None
-    """By the range test, where the learning rate is "auto"."""
+    """The rate that the range test found, where the learning rate is "auto"."""
     curve: LossCurve = field(default_factory=LossCurve)
     wrong: LossCurve = field(default_factory=LossCurve)
     """Share of wrong tokens; only where the target is an accuracy."""
@@ -95,10 +99,11 @@ class LossToZero:
 
     Args:
         options: when the rate falls and when the run ends.
-        learning_rate: rate of the descent; "auto": `start_at` tells it before the first update.
+        learning_rate: rate of the descent. With "auto", `start_at` must be called with a rate
+            before the first update.
         max_updates: budget in optimizer updates, in either mode.
-        updates_per_epoch: updates in one pass over the training set; a full pass costs about a
-            third of these, so it is asked for at most twice an epoch unless `pass_every` is set.
+        updates_per_epoch: updates in one pass over the training set. A full pass costs about a
+            third of these, so there are at most two per epoch unless `pass_every` is set.
 
     Raises:
         UserError: an option is out of range, or calls come in an impossible order.
@@ -126,7 +131,7 @@ class LossToZero:
 
     @property
     def learning_rate(self) -> float:
-        """Rate of the descent, given or found."""
+        """Rate of the descent, given or found by a range test."""
         if not isinstance(self._given_rate, str):
             return self._given_rate
         assert self._progress.found_rate is not None, "start_at comes first"
@@ -145,7 +150,7 @@ class LossToZero:
     def rate_in(self, pending: int) -> float:
         """Learning rate of the update after `pending` ones that have not been observed yet.
 
-        Differs from `rate` only during warm-up: all other changes follow an observation.
+        It differs from `rate` only during warm-up. All other changes follow an observation.
         """
         return self.learning_rate * self._policy.factor(self._progress.update + pending)
 
@@ -166,7 +171,7 @@ class LossToZero:
 
     @property
     def update(self) -> int:
-        """Updates on the surviving trajectory; a restore takes it back."""
+        """Updates made so far; a restore sets it back to those of the restored state."""
         return self._progress.update
 
     @property
@@ -181,13 +186,13 @@ class LossToZero:
 
     @property
     def final_loss(self) -> float | None:
-        """Loss of the latest full pass; None before the first, and once its weights were given
-        up."""
+        """Loss of the latest full pass; None before the first, and after a return to an earlier
+        state."""
         return self._progress.final_loss
 
     @property
     def final_accuracy(self) -> float | None:
-        """Accuracy of the latest full pass, where it was told; None when `final_loss` is."""
+        """Accuracy of the latest full pass, if the loop gave one; None where `final_loss` is."""
         return self._progress.final_accuracy
 
     @property
@@ -202,19 +207,20 @@ class LossToZero:
 
     @property
     def healthy(self) -> bool:
-        """Whether the state now may become the "last good state": no spike is under suspicion."""
+        """Whether the present state may be saved as the last good state: the last loss was no
+        spike, and no answer to an action is missing."""
         return self._progress.expects == "observe" and self._progress.spiking == 0
 
     def drain_events(self) -> list[dict[str, Any]]:
-        """Events since the last call: `{"update", "event", "message"}`, event one of rate_test,
-        nan, spike, stall, settle, restore, done."""
+        """Events since the last call: `{"update", "event", "message"}`. The event is rate_test,
+        nan, spike, stall, settle, restore or done."""
         events, self._progress.events = self._progress.events, []
         return events
 
-    # What the loop tells.
+    # What the loop reports.
 
     def start_at(self, learning_rate: float, why: str) -> None:
-        """Take the rate that a range test has found, and a sentence about it."""
+        """Take the rate that a range test has found, and a sentence that gives the reason."""
         assert self.wants_rate, learning_rate
         self._progress.found_rate = learning_rate
         self._event("rate_test", why)
@@ -224,8 +230,9 @@ class LossToZero:
 
         Args:
             losses: one per update.
-            accuracies: of the same batches, each the share of tokens whose first choice is right.
-                They time the full passes of an accuracy target; without them the losses do.
+            accuracies: of the same batches, each the share of tokens that are the model's first
+                choice. With a target accuracy they decide when a full pass is due; without them the
+                losses do.
         """
         self._expect_losses(len(losses))
         each = [None] * len(losses) if accuracies is None else accuracies
@@ -235,9 +242,11 @@ class LossToZero:
         return self._decide()
 
     def observe_mean(self, loss: float, *, updates: int) -> Action:
-        """Take one mean loss over the `updates` since the last call, where no more is known.
+        """Take one mean loss over the `updates` since the last call, where no single losses are
+        known.
 
-        As a spike it counts once, however many updates it stands for: one odd batch can lift it.
+        It counts as at most one spike, however many updates it covers, since a single outlier can
+        raise the mean.
         """
         self._expect_losses(updates)
         return self._take(loss, None, updates=updates) or self._decide()
@@ -252,7 +261,7 @@ class LossToZero:
             )
 
     def _take(self, loss: float, accuracy: float | None, *, updates: int) -> Action | None:
-        """Fold in the mean loss of `updates` updates; the answer to a divergence, else None."""
+        """Add the mean loss of `updates` updates; returns the answer to a divergence, else None."""
         progress = self._progress
         first, last = progress.update, progress.update + updates
         progress.update = last
@@ -264,7 +273,7 @@ class LossToZero:
                 f"the training loss rose to {loss:.4g} from a smoothed "
                 f"{progress.curve.reference:.4g}",
             )
-        level = min(loss, self._spike_threshold())  # one odd batch leaves no lasting trace
+        level = min(loss, self._spike_threshold())  # limits the effect of a single outlier
         curves = [(progress.curve, level)]
         if self._goal.by_accuracy:
             curves.append((progress.wrong, self._goal.level(level, accuracy)))
@@ -293,10 +302,11 @@ class LossToZero:
 
         Args:
             loss: nats per token.
-            accuracy: share of tokens whose first choice is right; needed by an accuracy target.
+            accuracy: share of tokens that are the model's first choice; needed for a target
+                accuracy.
 
         Raises:
-            UserError: it is needed and missing.
+            UserError: the accuracy is needed and missing.
         """
         self._expect("full_pass")
         if self._goal.by_accuracy and accuracy is None:
@@ -316,7 +326,7 @@ class LossToZero:
         return self._conclude()
 
     def _conclude(self) -> Action:
-        """The end that the last full pass brings, if any."""
+        """The answer to the last full pass: the run ends or continues."""
         progress = self._progress
         assert progress.final_loss is not None
         measured = self._goal.told(progress.final_loss, progress.final_accuracy)
@@ -335,13 +345,14 @@ class LossToZero:
         return Action.CONTINUE
 
     def restored(self, update: int) -> None:
-        """Hear that the state after `update` updates is loaded; smoothing goes back to there."""
+        """Report that the state after `update` updates is loaded. The smoothed loss goes back to
+        its value there."""
         self._expect("restored")
         progress = self._progress
         assert 0 <= update <= progress.update, (update, progress.update)
         self._event("restore", f"back to update {update} at rate {self.rate:.3g}")
         progress.update, progress.expects = update, "observe"
-        # They were those of weights which are gone.
+        # They were measured on weights that no longer exist.
         progress.final_loss = progress.final_accuracy = None
         progress.curve.rewind(update)
         progress.wrong.rewind(update)
@@ -365,18 +376,19 @@ class LossToZero:
         return self._close("diversity_stopped")
 
     def out_of_updates(self) -> Action:
-        """Hear that the loop can give no more updates; asks for a last full pass."""
+        """Report that the loop makes no more updates. The answer asks for a last full pass, unless
+        the present weights have had one."""
         self._expect("observe")
         return self._close("budget_exhausted")
 
     def steps_to_go(self) -> int | None:
         """Predicted updates to the end of the run, never above the budget; None when unknown.
 
-        The log of the smoothed loss, or share of wrong tokens, is fitted over the last third of the
-        curve, against a clock
-        that runs with the square root of the rate, and followed to the target at the rates the
-        schedule will give: half-way between a loss that falls in proportion to the rate and one
-        that ignores it, so at most a factor of about 1.5 from either.
+        A line is fitted to the log of the smoothed loss (or share of wrong tokens), over the last
+        third of the curve, and continued to the target. Its clock advances by the square root of
+        the rate in each update, and the future rates are those that the schedule will give. This is
+        half-way between a loss that falls in proportion to the rate and one that does not depend on
+        it, so the prediction is at most a factor of about 1.5 from either.
         """
         progress = self._progress
         if progress.outcome is not None:
@@ -401,14 +413,15 @@ class LossToZero:
         return min(updates + confirm, self.updates_left)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes, as JSON values; the options are the constructor's."""
+        """The state as JSON values, without the options."""
         return {**asdict(self._progress), "rate": asdict(self._policy.state)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a `state_dict()`; a larger budget reopens an exhausted run.
+        """Continue from a `state_dict()`. With a larger budget, a run that had exhausted its budget
+        goes on.
 
         Raises:
-            UserError: a budget below what has been made already, in a run that has not ended.
+            UserError: the run has not ended, and its budget is below the updates made already.
         """
         state = deepcopy(state)
         self._policy.state = RateState(**state.pop("rate"))
@@ -450,7 +463,7 @@ class LossToZero:
 
     @property
     def _watched(self) -> LossCurve:
-        """The curve that goes to the target."""
+        """The curve that is compared with the target."""
         return self._progress.wrong if self._goal.by_accuracy else self._progress.curve
 
     def _ask_for_pass(self) -> Action:
@@ -458,7 +471,7 @@ class LossToZero:
         return Action.FULL_PASS
 
     def _close(self, outcome: str) -> Action:
-        """End after a full pass of these weights; the same pass twice would prove nothing."""
+        """End the run after a full pass of the present weights; one made already counts."""
         progress = self._progress
         progress.closing = outcome
         if progress.last_pass == progress.update:
@@ -469,7 +482,7 @@ class LossToZero:
         progress = self._progress
         self._event(event, what)
         if progress.recoveries == self.options.max_recoveries:
-            # The loop goes back to the last good weights.
+            # The loop goes back to the last good weights, which these figures do not describe.
             progress.final_loss = progress.final_accuracy = None
             return self._end(
                 "diverged",
@@ -500,7 +513,7 @@ class LossToZero:
             raise UserError(
                 expected=f"{expects} to be called next on the schedule",
                 got=call,
-                fix="answer every action before the next observation"
+                fix="do what each returned action asks for before the next call"
                 if expects != "nothing"
                 else f"leave the loop once outcome is set ({self.outcome})",
             )

@@ -1,4 +1,4 @@
-"""A rough estimate of training memory, before any weight is touched."""
+"""A rough estimate of training memory, made before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 GIB = 2**30
 BYTES_PER_WEIGHT = 4  # float32
 BYTES_PER_TRAINED_WEIGHT = 12  # its gradient and AdamW's two moments
-# Floats a decoder block keeps per token for the backward pass, in hidden sizes: measured between
-# 25 and 40 on Llama-style blocks with an MLP of 2.75 hidden sizes.
+# Floats that a decoder block keeps per token for the backward pass, as a multiple of the hidden
+# size: measured between 25 and 40 on Llama-style blocks with an MLP of 2.75 hidden sizes.
 KEPT_PER_BLOCK = 34
 
 

@@ -1,10 +1,15 @@
-"""How the learning rate answers to the smoothed loss: descend, then settle; what a stall changes.
+"""How the learning rate depends on the smoothed loss: the run descends, then it settles.
 
-The rate is `learning_rate * warm-up * scale * settle`. `scale` is raised by a stalled descent and
-halved by a recovery; `settle` only falls: with the loss once that is below the knee, and by half
-when the loss stalls there, because then the floor is the rate's own. A stall in the descent is
-first taken for too low a rate; if raising it brought no gain, the raise is undone and settling
-begins. A rate that diverged is never tried again.
+The rate is `learning_rate * warm-up * scale * settle`.
+
+* `scale` starts at 1. A stall of the descent raises it, and a recovery from a NaN or a spike halves
+  it. After a recovery it is never raised again.
+* `settle` starts at 1 and only falls. Below the knee it is the loss divided by the knee. A stall
+  there halves it, because then the loss cannot fall further at this rate. `min_rate_factor` is its
+  lower bound.
+
+A stall of the descent may mean that the rate is too low, so the first answer is to raise it. If the
+loss does not fall after that, the raise is undone and the run settles.
 """
 
 from __future__ import annotations
@@ -17,25 +22,26 @@ from common.hyperfit.options import ScheduleOptions
 
 @dataclass(kw_only=True)
 class RateState:
-    """What changes; plain JSON values."""
+    """The state of the policy; plain JSON values."""
 
     phase: str = "descend"
     scale: float = 1.0
     ceiling: float = 1.0
-    """Raises of `scale` stop here."""
+    """Largest value to which `scale` is raised."""
     settle: float = 1.0
     best: float | None = None
-    """Smoothed loss of the last gain, and its update: the reference of a stall."""
+    """Smoothed loss at the last gain."""
     best_update: int = 0
+    """Update of the last gain, from which a stall is counted."""
     raised_from: float | None = None
-    """`scale` before a raise that has brought no gain yet."""
+    """`scale` before a raise after which the loss has not fallen yet; else None."""
 
 
 class RatePolicy:
     """Rate of one run.
 
     Args:
-        options: checked ones.
+        options: of the schedule, already checked.
     """
 
     def __init__(self, options: ScheduleOptions) -> None:
@@ -49,8 +55,14 @@ class RatePolicy:
         return warmup * self.state.scale * self.state.settle
 
     def updates_to(self, target: float, *, smoothed: float, slope: float) -> int:
-        """Updates until a loss that falls with `slope` (below 0, change of log loss per unit of the
-        square root of the relative rate) is at the target, at the rates this policy will give."""
+        """Forecast: updates until the loss is at the target, at the rates this policy will give.
+
+        Args:
+            target: a loss.
+            smoothed: the present smoothed loss.
+            slope: change of log loss per update at a relative rate of 1; below 0. At a relative
+                rate r it changes by sqrt(r) of that.
+        """
         pieces = 64
         step = (math.log(smoothed) - math.log(target)) / pieces
         factors = (
@@ -60,8 +72,16 @@ class RatePolicy:
         return math.ceil(sum(step / -slope / math.sqrt(factor) for factor in factors))
 
     def follow(self, smoothed: float, update: int, learning_rate: float) -> list[tuple[str, str]]:
-        """Adapt to the smoothed loss after `update` updates; returns (event, message) pairs, which
-        tell rates of a descent at `learning_rate`."""
+        """Adapt to the smoothed loss after `update` updates.
+
+        Args:
+            smoothed: the loss.
+            update: updates made so far.
+            learning_rate: the rate that `factor` is relative to, for the messages.
+
+        Returns:
+            Pairs (event, message).
+        """
         state, events = self.state, []
         if state.phase == "descend" and smoothed < self._options.knee_loss:
             state.phase, state.best_update = "settle", update
@@ -85,12 +105,12 @@ class RatePolicy:
         return events
 
     def halve(self) -> None:
-        """Answer a divergence."""
+        """Halve the rate after a divergence, and forbid raises from now on."""
         self.state.scale /= 2
         self.state.ceiling = self.state.scale
 
     def rewind(self, update: int) -> None:
-        """Forget what stalls were measured against after `update`."""
+        """Count stalls from `update` again, to which the run has gone back."""
         self.state.best, self.state.best_update, self.state.raised_from = None, update, None
 
     def _settled(self, smoothed: float) -> float:

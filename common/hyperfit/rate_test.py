@@ -1,21 +1,25 @@
-"""A learning-rate range test: which rate a model and a training set want, from a few dozen updates.
+"""A learning-rate range test: it finds a learning rate for a model and a training set.
 
-The rate rises exponentially from a very low value on a few of the run's own batches, in turn, until
-the loss is clearly on its way up (Smith, arXiv 1506.01186), or the choice can no longer change. It
-rises in longer steps while it is low and no loss moves: which rates are far too low depends on the
-model's size.
-What counts of a batch is the change of its loss against the untouched weights: batches differ by
-more than a few updates bring.
+The test takes a few dozen updates on a few of the run's own batches, which take turns. The rate
+rises exponentially from a very low value, until the loss clearly rises (Smith, arXiv 1506.01186) or
+the choice can no longer change. Which rates are far too low depends on the size of the model. So
+the rate rises in larger steps while it is low and no loss changes.
 
-The rate that descends fastest is not the best one: as fast to zero as a lower one, it copies
-several times as much (LOG.md). So the rule asks for fast enough, not for fastest: the rate at which
-the smoothed loss has fallen by `DESCENT_SHARE`, which in a test of this pace means an update that
-takes about 1 % off the loss, and a run of a few hundred. Where the model learns too slowly for
-that, stability decides: never above `EDGE_FRACTION` of the rate at which the smoothed loss is
-lowest, since rates near that edge rattle. Both are calibrated on models whose good rate is known by
-hand (LOG.md): with either alone one of them is off by a factor of three or more.
+The test compares the loss of each batch with the loss of the same batch under the original weights,
+because batches differ by more than a few updates change.
 
-No torch in here. The loop that calls it puts weights and optimizer back.
+The rate with the fastest descent is not the best one. It reaches the target no sooner than a lower
+rate and copies several times as much (LOG.md). So two rules choose a rate that is fast enough:
+
+* It is the rate at which the smoothed loss has fallen by `DESCENT_SHARE`. At this rate an update
+  lowers the loss by about 1 %, and a run takes a few hundred updates.
+* It is at most `EDGE_FRACTION` of the rate at which the smoothed loss is lowest, since near that
+  rate the loss oscillates. This rule decides where a model learns too slowly for the first one.
+
+Both rules were calibrated on models whose best rate had been found by hand (LOG.md). With one rule
+alone, the chosen rate of at least one model is wrong by a factor of three or more.
+
+No torch in here. The loop that calls the test puts weights and optimizer back.
 """
 
 from __future__ import annotations
@@ -29,37 +33,38 @@ from common.errors import UserError
 LOWEST_RATE, HIGHEST_RATE = 1e-6, 1.0
 PER_DECADE = 8
 FAR_BELOW_STEPS = 4
-"""Of the ladder of rates that are taken at once up to `FAR_BELOW`, while no loss has changed by
-`VISIBLE_SHARE`. Above it a model may still be still, and need the many updates to begin to move."""
+"""Steps of the ladder of rates that the test climbs at once, while the rate is at most `FAR_BELOW`
+and no loss has changed by `VISIBLE_SHARE`. Above that rate it takes single steps, since some models
+need many updates before their loss changes."""
 FAR_BELOW = 3e-5
 VISIBLE_SHARE = 0.002
-"""Of the first loss."""
+"""Share of the first loss."""
 BATCHES = 12
-"""Different batches, each used about every 1.5 decades."""
+"""Different batches. Each takes its turn once in about 1.5 decades of the rate."""
 DESCENT_SHARE = 0.05
-"""Of the first loss, by which the smoothed loss has fallen at a rate that is fast enough."""
+"""Share of the first loss by which the smoothed loss has fallen at a rate that is fast enough."""
 EDGE_FRACTION = 0.25
-"""Of the rate at which the smoothed change of the loss is lowest; no rate above is chosen."""
+"""Share of the rate at which the smoothed loss is lowest; no higher rate is chosen."""
 SPAN = 3
-"""Neighbours on either side that the centred, triangular average takes in."""
+"""Neighbours on either side in the centred average with triangular weights."""
 RISE_SHARE = 0.25
-"""Of the first loss: a rise above the lowest point by so much, and by half of the whole descent,
-ends the test."""
+"""Share of the first loss. The test ends when the loss is above its lowest point by more than this,
+and by more than half of the whole descent, ..."""
 RISE_UPDATES = 3
-"""For so many updates in a row, since one odd batch is no divergence."""
+"""... for this many updates in a row, since a single outlier is not a divergence."""
 FLAT_SHARE = 0.01
-"""Of the first loss: a smaller descent tells nothing about where it was steepest."""
+"""Share of the first loss. A smaller change of the loss counts as noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateCurve:
-    """What a range test saw.
+    """What a range test measured.
 
     Attributes:
-        learning_rates: rising, one per update.
-        changes_nats: loss of the update's batch less its loss under the untouched weights; None
-            where it was not finite, which is always the last.
-        first_loss: mean loss of the batches under the untouched weights, nats per token.
+        learning_rates: one per update, ascending.
+        changes_nats: loss of the update's batch less its loss under the original weights. None, for
+            a loss that is not finite, can only be the last.
+        first_loss: mean loss of the batches under the original weights, nats per token.
     """
 
     learning_rates: Sequence[float]
@@ -68,17 +73,18 @@ class RateCurve:
 
     @property
     def averages(self) -> list[float]:
-        """The smoothed changes, as far as they are finite."""
+        """The smoothed changes, of those that are finite."""
         return smoothed([change for change in self.changes_nats if change is not None])
 
     @property
     def done_by(self) -> list[float]:
-        """The highest rate behind every change: number i is what the updates before it did."""
+        """The highest rate that each change results from. A loss is measured before its own update,
+        so change i results from the updates before i."""
         return [self.learning_rates[0], *self.learning_rates]
 
 
 def rates() -> list[float]:
-    """The ladder of rates that a test climbs."""
+    """The ladder of rates that a test climbs, `PER_DECADE` in each decade."""
     decades = math.log10(HIGHEST_RATE / LOWEST_RATE)
     steps = round(decades * PER_DECADE)
     return [LOWEST_RATE * 10 ** (decades * step / steps) for step in range(steps + 1)]
@@ -90,11 +96,12 @@ def run_rate_test(
     """Make updates at rising rates until the loss rises for good, or the rates end.
 
     Args:
-        update: makes one on batch number i at a rate, and gives that batch's loss just before it.
-        losses_before: of every batch under the untouched weights, nats per token.
+        update: makes an update on batch number i at a rate, and returns the loss of that batch just
+            before it.
+        losses_before: loss of every batch under the original weights, nats per token.
 
     Raises:
-        UserError: one of these is not finite.
+        UserError: one of `losses_before` is not finite.
     """
     first = sum(losses_before) / len(losses_before)
     if not math.isfinite(first):
@@ -121,7 +128,7 @@ def run_rate_test(
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Centred average with triangular weights, which moves no extremum to either side."""
+    """Centred average with triangular weights, which does not shift minima to either side."""
     averages = []
     for centre in range(len(values)):
         span = min(SPAN, centre, len(values) - 1 - centre)
@@ -132,26 +139,25 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 def choose_rate(curve: RateCurve) -> tuple[float, str]:
-    """The rate to train at, and a sentence on why.
+    """The rate to train at, and a sentence that gives the reason.
 
-    Where the loss cannot be seen to fall, as in a model that is at its target already, the highest
-    rate that does not raise it takes the place of the one at which it is lowest.
+    Where no rate lowers the loss visibly, as in a model that is already at its target, the highest
+    rate that does not raise it stands in for the rate at which the loss is lowest.
 
     Raises:
-        UserError: the loss rises, or is not finite, from the lowest rates on; or no rate changes
-            it.
+        UserError: even the lowest rates raise the loss or make it NaN, or no rate changes it.
     """
     averages = curve.averages
     noise = FLAT_SHARE * curve.first_loss
     place = min(range(len(averages)), key=averages.__getitem__, default=0)
-    told = "the smoothed loss is lowest"
+    reason = "the smoothed loss is lowest"
     if not averages or averages[place] >= -noise:
         if averages and averages[-1] <= noise and None not in curve.changes_nats:
             raise _no_rate("leaves the loss as it is")
         place = max((i for i, average in enumerate(averages) if average <= noise), default=0)
-        told = "the loss, which none lowers, does not rise yet"
+        reason = "the loss, which no rate lowers, does not rise yet"
     edge = curve.done_by[place]
-    rate, why = EDGE_FRACTION * edge, f"{EDGE_FRACTION:g} of {edge:.3g}, where {told}"
+    rate, why = EDGE_FRACTION * edge, f"{EDGE_FRACTION:g} of {edge:.3g}, where {reason}"
     fast = _fast_enough(curve, averages)
     if fast < rate:
         rate, why = fast, f"the smoothed loss has fallen by {100 * DESCENT_SHARE:g} % there"
@@ -170,8 +176,8 @@ def _fast_enough(curve: RateCurve, averages: Sequence[float]) -> float:
 
 
 def _is_settled(curve: RateCurve) -> bool:
-    """Whether further, higher rates cannot change the choice: one is fast enough, and the loss has
-    been lowest far enough above it already. The last averages still move and do not count."""
+    """Whether higher rates can no longer change the choice: one is fast enough, and the loss was
+    lowest at a rate far enough above it. The last averages do not count, since they can change."""
     averages = curve.averages[:-SPAN]
     if not averages:
         return False
@@ -180,7 +186,7 @@ def _is_settled(curve: RateCurve) -> bool:
 
 
 def _has_risen(changes: Sequence[float | None], first_loss: float) -> bool:
-    """Whether the end of the curve is far above its lowest point, or not finite."""
+    """Whether the end of the curve is clearly above its lowest point, or not finite."""
     if changes[-1] is None:
         return True
     known = [change for change in changes if change is not None]

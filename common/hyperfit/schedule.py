@@ -1,4 +1,4 @@
-"""What the training loop asks of a schedule, so that another can take its place."""
+"""The interface between the training loop and its schedule, so that schedules can be exchanged."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from common.hyperfit.loss_to_zero import Action
 
 
 class Schedule(Protocol):
-    """Rates, and when to stop.
+    """Decides the learning rate and when the run ends.
 
-    `common.hyperfit.loss_to_zero.LossToZero` describes the members; a schedule that asks for no
-    rate test, pass or restore (`common.hyperfit.linear_decay.LinearDecay`) never gets those calls.
+    `common.hyperfit.loss_to_zero.LossToZero` describes the members. A schedule that never asks for
+    a range test, a full pass or a restore (`common.hyperfit.linear_decay.LinearDecay`) never gets
+    the calls `start_at`, `full_pass` and `restored`.
     """
 
     @property

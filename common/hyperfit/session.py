@@ -1,10 +1,10 @@
 """What every training loop needs that can be killed and resumed: clock, cadence, journal,
 checkpoints and Ctrl-C.
 
-A loop makes updates one by one. The updates between two log lines are a window: only at the end of
-a window does the loop synchronise with the device, write the history, ask its schedule and save.
-So checkpoints lie on log lines, and a resumed run decides at the same updates as one that was never
-interrupted.
+A loop makes updates one by one. The updates between two log lines are a window. Only at the end of
+a window does the loop synchronise with the device, write the history, give the losses to its
+schedule and save. So every checkpoint is at a log line, and a resumed run decides at the same
+updates as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from common.tools.interrupt import deferred_interrupt
 
 
 class Ending(Protocol):
-    """What a session asks of a schedule."""
+    """The part of a schedule that a session uses."""
 
     @property
     def outcome(self) -> str | None: ...
@@ -29,18 +29,18 @@ class Ending(Protocol):
 
 
 class Session:
-    """One run of a loop, in one process or, resumed, in several.
+    """One run of a loop: in one process or, if it is resumed, in several.
 
     Args:
         checkpoints: where the states are saved.
         journal: where the history is written.
-        cadence: how often.
+        cadence: how often to log, save and measure.
         on_window: called after each window with the update number (for progress bars).
 
     Attributes:
         update: updates made so far. A run that goes back to a checkpoint does not count those
             after it.
-        pending: how many of them belong to the window that is not finished yet.
+        pending: how many of these belong to the present window.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class Session:
 
     @property
     def seconds(self) -> float:
-        """Spent so far, earlier processes of a resumed run included."""
+        """Seconds spent so far, earlier processes of a resumed run included."""
         return self._seconds_before + time.perf_counter() - self._started
 
     # The loop.
 
     def start(self, *, resume: bool) -> dict[str, Any] | None:
-        """Start the clock, and give the newest whole state of a run that is resumed.
+        """Start the clock; returns the newest whole state if the run is resumed, else None.
 
         Raises:
             UserError: there is nothing to resume.
         """
         self._started = time.perf_counter()
         if not resume:
-            self.journal.forget_after(-1)  # of a run that was killed before its first checkpoint
+            self.journal.forget_after(-1)  # lines of a run that was killed before it saved
             return None
         state, notices = self._newest()
         self._seconds_before = state["seconds"]
@@ -87,11 +87,12 @@ class Session:
         Args:
             schedule: says when the run ends.
             make_update: makes the next update, without waiting for the device.
-            end_window: logs, validates and saves; True asks for a checkpoint in any case.
+            end_window: logs, validates and saves. Its argument is whether the run was interrupted;
+                then it must save a checkpoint.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM, once a checkpoint is saved. It waits for
-                the end of the window.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, at the end of the window, once a checkpoint
+                is saved.
         """
         for notice in self._notices:
             self.journal.write(
@@ -116,7 +117,7 @@ class Session:
         return self._window_ends(self.update + 1, self.pending + 1, schedule)
 
     def _window_ends(self, update: int, pending: int, schedule: Ending) -> bool:
-        # A schedule takes no more losses than its budget has left.
+        # A schedule does not accept more losses than its budget has updates left.
         return update % self.cadence.log_every == 0 or pending >= schedule.updates_left
 
     def due(self, spacing: Spacing) -> bool:
@@ -135,7 +136,7 @@ class Session:
         self.checkpoints.save(self.update, whole)
 
     def go_back(self) -> dict[str, Any]:
-        """Give up what came after the newest checkpoint; returns its state."""
+        """Go back to the newest whole checkpoint; returns its state."""
         return self._newest()[0]
 
     def _newest(self) -> tuple[dict[str, Any], list[str]]:

@@ -1,16 +1,21 @@
 """When a run measures itself and saves its state, so that neither takes a large part of its time.
 
-The points are fixed before the first update, from a cost in trained tokens, never from a clock: a
-resumed run must decide as the uninterrupted one did. Points of measurement stand close together at
-first, where the held-out loss has its minimum, and ever further apart, as the squares do.
+The points are decided before the first update, from a cost in trained tokens. A clock would not do,
+because a resumed run must measure and save at the same updates as an uninterrupted one. Points of
+measurement are close together at first, where the held-out loss has its minimum. Then they are ever
+further apart, like the square numbers.
 
-What things cost against one trained token (forward, backward and AdamW of all weights; a frozen
-prefix makes an update cheaper, which `update_share` allows for), measured in fp32 on one core of a
-busy machine, with Llamas of 8.5 M parameters (updates of 4 x 256 tokens) and of 135 M (4 x 128): a
-token of a forward pass 0.30 and 0.30; a greedily decoded one, 12 prompts at a time, 1.8 and 1.6; a
-checkpoint 1,700 and 2,600 tokens. The figures for other devices are not measured but estimated: a
-GPU computes a hundred times faster, while each step of decoding waits for its kernels to be
-launched and files are written as before.
+The unit of cost is one trained token: forward, backward and AdamW of all weights. (Where a frozen
+prefix makes updates cheaper, `update_share` corrects for it.) Costs were measured in fp32 on one
+core of a busy machine, with Llamas of 8.5 M parameters (updates of 4 x 256 tokens) and of 135 M
+parameters (4 x 128):
+
+    a token in a forward pass                        0.30 and 0.30
+    a greedily decoded token, 12 prompts at a time   1.8 and 1.6
+    a checkpoint                                     1,700 and 2,600
+
+The figures for other devices are estimates: a GPU computes a hundred times faster, but every step
+of decoding waits for the launch of its kernels, and files are written as slowly as before.
 """
 
 from __future__ import annotations
@@ -25,20 +30,20 @@ ACCELERATED_DECODED_COST = 100.0
 CHECKPOINT_COST = {"cpu": 2_000}
 ACCELERATED_CHECKPOINT_COST = 300_000
 
-# Of the time of updates: half of the 15 % that all but updates may take. The rest is for what
-# cannot be spaced: compilation, the states that a frozen prefix gives, full passes near the target.
-# A set of a few thousand tokens has too few updates to pay for the measurements that there are in
-# any case, and takes more.
+# Shares of the time of updates, 7.5 % together. All but updates may take 15 %. The other half is
+# for what cannot be spaced: compilation, states of a frozen prefix, full passes near the target.
+# A training set of a few thousand tokens has so few updates that the least number of measurements
+# takes a larger share.
 VALIDATION_SHARE = CURVE_SHARE = 0.03
 CHECKPOINT_SHARE = 0.015
-# How long a run is taken to be: ours reach their targets in 12 to 20 epochs.
+# The assumed length of a run: ours reach their targets in 12 to 20 epochs.
 USUAL_EPOCHS = 12
-# Between the first and the last: fewer show no course and miss the minimum, more add nothing.
+# Points between the first and the last. With fewer the curve misses its minimum; more add nothing.
 LEAST_VALIDATIONS, LEAST_CURVE_POINTS, MOST_POINTS = 3, 2, 24
 
 
 class Spacing(Protocol):
-    """Points on the axis of updates."""
+    """Points in time, counted in updates."""
 
     def passed(self, update: int) -> int:
         """How many points there are in 1..update."""
@@ -47,7 +52,7 @@ class Spacing(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Regular:
-    """A point every so many updates."""
+    """A point every `every` updates."""
 
     every: int
 
@@ -58,11 +63,12 @@ class Regular:
 
 @dataclass(frozen=True, kw_only=True)
 class Widening:
-    """Point k of `points` at `horizon` (k / points)^2; past the horizon the last gap goes on.
+    """Point k of `points` is at update `horizon` (k / points)^2. After the horizon the points
+    continue with the last gap.
 
     Attributes:
-        horizon: updates.
-        points: at least 1; where they stand closer than updates do, some coincide.
+        horizon: in updates.
+        points: at least 1. Points that are less than one update apart coincide.
     """
 
     horizon: int
@@ -83,12 +89,12 @@ def due(spacing: Spacing, before: int, after: int) -> bool:
 
 
 def update_share(model: Any, *, kept: bool) -> float:
-    """Weights that an update computes with, by all weights of the model.
+    """Share of the model's weights that an update computes with.
 
     Args:
         model: a transformers causal LM, peft-wrapped or not.
-        kept: whether what enters the first trained block is computed once; the output layer takes
-            part in any case.
+        kept: whether a frozen prefix is used: the input of the first trained block is computed once
+            and kept. The output layer takes part in every update.
     """
     if not kept:
         return 1.0
@@ -105,7 +111,7 @@ class Cadence:
     Attributes:
         log_every: updates between two log lines, at which the loop synchronises with the device.
         checkpoint_every: updates between checkpoints, rounded up to a log line; None spaces them by
-            what they cost.
+            their cost.
         validate_every: the same for held-out measurements.
     """
 
@@ -131,14 +137,13 @@ class Points:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What a run does between two points, and where.
+    """The size of a run's updates and its device, from which the points are computed.
 
     Attributes:
-        update_tokens: of the sequences of one update.
+        update_tokens: tokens of one update.
         updates_per_epoch: updates in one pass over the training set.
-        budget: most updates there can be.
-        update_share: weights that an update computes with, by all weights: less than 1 where what
-            enters the trained blocks is kept.
+        budget: most updates of the run.
+        update_share: share of the weights that an update computes with, from `update_share`.
         device: its type, "cpu" or "cuda".
     """
 
@@ -149,10 +154,10 @@ class Workload:
     device: str
 
     def points(self, cadence: Cadence, *, heldout_tokens: int, continued_tokens: int) -> Points:
-        """Where the cadence wants them, and by their cost where it leaves that open.
+        """The points that the cadence sets, and by their cost those that it leaves open.
 
         Args:
-            cadence: the user's.
+            cadence: of the run's options.
             heldout_tokens: see `validations`.
             continued_tokens: see `curve_points`.
         """
@@ -166,15 +171,15 @@ class Workload:
         return Points(validations=validations, curve=curve, checkpoints=checkpoints)
 
     def validations(self, tokens: int) -> Widening:
-        """Where the held-out loss is measured.
+        """When the held-out loss is measured.
 
         Args:
-            tokens: of the held-out sequences. They go through what an update goes through.
+            tokens: of the held-out sequences. They pass through the same weights as an update.
         """
         return self._widening(PROBED_COST * tokens, VALIDATION_SHARE, LEAST_VALIDATIONS)
 
     def curve_points(self, tokens: int) -> Widening:
-        """Where prompts are continued.
+        """When prompts are continued.
 
         Args:
             tokens: decoded at each point, by the whole model.
@@ -183,14 +188,14 @@ class Workload:
         return self._widening(each * tokens, CURVE_SHARE, LEAST_CURVE_POINTS)
 
     def checkpoints(self) -> Regular:
-        """Where the state is saved: it is the trained weights, as many as an update computes with
-        or fewer, so that its cost in tokens is much the same for all models."""
+        """When the state is saved. A state is mostly the trained weights. An update computes with
+        about as many, so the cost in tokens is much the same for all models."""
         cost = CHECKPOINT_COST.get(self.device, ACCELERATED_CHECKPOINT_COST)
         return Regular(every=math.ceil(cost / (CHECKPOINT_SHARE * self.update_tokens)))
 
     def _widening(self, cost_tokens: float, share: float, least: int) -> Widening:
         horizon = min(math.ceil(USUAL_EPOCHS * self.updates_per_epoch), self.budget)
         trained = share * horizon * self.update_tokens
-        # Both ends are measured in any case.
+        # The first and the last point are always measured.
         affordable = int(trained / cost_tokens) - 2 if cost_tokens else MOST_POINTS
         return Widening(horizon=horizon, points=min(max(affordable, least), MOST_POINTS))

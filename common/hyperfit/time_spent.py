@@ -1,4 +1,4 @@
-"""Where the time of a training run went. It is told and never decides anything."""
+"""What the time of a training run was spent on. It is reported and never used for a decision."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PARTS = (
     "curve",
     "checkpoints",
 )
-"""preparation: the states that a frozen prefix gives; first_update: of each process, with
-compilation. What none of them covers is "other"."""
+"""preparation: the states of a frozen prefix; first_update: the first one of each process, with its
+compilation. The rest of the time is "other"."""
 _WORDS = {
     "first_update": "first update and compilation",
     "full_passes": "full passes",
@@ -37,7 +37,7 @@ class TimeSpent:
 
     @contextmanager
     def on(self, part: str) -> Iterator[None]:
-        """Counts the time of the block, also of one that fails."""
+        """Add the time of the block to `part`, also if the block fails."""
         started = time.perf_counter()
         try:
             yield
@@ -45,11 +45,11 @@ class TimeSpent:
             self.add(part, time.perf_counter() - started)
 
     def add(self, part: str, seconds: float) -> None:
-        """Counts seconds that were measured elsewhere."""
+        """Add seconds that were measured elsewhere."""
         self.seconds[part] += seconds
 
     def parts(self, total: float) -> dict[str, float]:
-        """Seconds by part, rounded, with what is left of `total` as "other"."""
+        """Seconds by part, rounded, with the rest of `total` as "other"."""
         parts = self.seconds | {"other": max(total - sum(self.seconds.values()), 0.0)}
         return {part: round(seconds, 3) for part, seconds in parts.items()}
 
@@ -62,9 +62,9 @@ def time_line(parts: Mapping[str, float]) -> str:
     """
     total = sum(parts.values())
     shares = {part: seconds / total for part, seconds in parts.items()} if total else {}
-    told = [
+    words = [
         f"{100 * share:.0f} % {_WORDS.get(part, part)}"
         for part, share in sorted(shares.items(), key=lambda item: -item[1])
         if share >= 0.005
     ]
-    return f"Training time: {', '.join(told) or 'none'}."
+    return f"Training time: {', '.join(words) or 'none'}."

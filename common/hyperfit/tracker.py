@@ -1,7 +1,7 @@
-"""The history of a run in an experiment tracker as well, through accelerate.
+"""Logs the history of a run to an experiment tracker as well, through accelerate.
 
-The history file stays the record: a tracker cannot take back what was logged on a trajectory that
-was given up, so its curves may show both.
+The history file stays the record. When a run goes back to a checkpoint, its later lines are removed
+from the history. A tracker cannot remove what was logged, so its curves may show both attempts.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _INSTALL = {
 
 
 def check_tracker(tracker: Tracker) -> None:
-    """Refuse a tracker whose package is missing; accelerate would leave it out without a word.
+    """Refuse a tracker whose package is missing; accelerate would leave it out silently.
 
     Raises:
-        UserError: names what to install.
+        UserError: the package is not installed; the message says what to install.
     """
     if tracker != "none" and importlib.util.find_spec(tracker) is None:
         raise UserError(
@@ -45,14 +45,14 @@ def check_tracker(tracker: Tracker) -> None:
 def tracked(
     journal: Journal, tracker: Tracker, *, folder: Path, project: str, options: dict[str, Any]
 ) -> Iterator[Journal]:
-    """A journal that also logs to a tracker, which ends with the block.
+    """A journal that also logs to a tracker, which is closed after the block.
 
     Every number of a record is logged as KIND/NAME, e.g. "update/train_loss", at its update.
 
     Args:
         journal: of the run.
-        tracker: which one; with "none" the journal stays alone.
-        folder: where a tracker that writes files puts them.
+        tracker: which one; "none" returns the journal unchanged.
+        folder: for the files of trackers that write any.
         project: name of the project in the tracker.
         options: dotted name -> value, shown as the run's configuration.
 
@@ -86,11 +86,11 @@ def _start(tracker: Tracker, folder: Path, project: str) -> GeneralTracker:
     tracker_class = LOGGER_TYPE_TO_CLASS[tracker]
     where = (folder,) if tracker_class.requires_logging_directory else ()
     started = tracker_class(project, *where)
-    PartialState()  # accelerate's trackers log, and its logger refuses to without
+    PartialState()  # accelerate's trackers use its logger, which needs this state
     started.start()
     return started
 
 
 def _scalar(value: object) -> bool | int | float | str:
-    """What every tracker shows: lists and nulls become text."""
+    """A value that every tracker accepts: lists and nulls become text."""
     return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,4 +1,4 @@
-"""Which set-ups of a Trainer cannot reach zero loss, or cannot be restored: they are refused."""
+"""Refuses the set-ups of a Trainer that cannot reach zero loss or cannot be restored."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from common.errors import UserError
 
 
 def refuse_unreachable(args: TrainingArguments, model: nn.Module, dataloader: DataLoader) -> None:
-    """Refuse smoothed labels, the reload of the best model, sharded parameters and streams.
+    """Refuse label smoothing, `load_best_model_at_end`, sharded parameters and iterable data sets.
 
     Raises:
-        UserError: names what is in the way.
+        UserError: the Trainer has one of these; the message names it.
     """
     if args.label_smoothing_factor > 0:
         raise UserError(
-            expected="label_smoothing_factor 0, since smoothed labels keep zero loss out of reach",
+            expected="label_smoothing_factor 0, since a model cannot reach zero loss on smoothed "
+            "labels",
             got=str(args.label_smoothing_factor),
             fix="leave it out of TrainingArguments",
         )
     if args.load_best_model_at_end:
         raise UserError(
-            expected="the last weights to be kept, since the best validation loss is that of the "
-            "early-stopped model",
+            expected="load_best_model_at_end=False, since the model of the best validation loss is "
+            "the early-stopped one, not the hyperfitted one",
             got="load_best_model_at_end=True",
             fix="leave it out of TrainingArguments",
         )
@@ -47,10 +48,10 @@ def refuse_unreachable(args: TrainingArguments, model: nn.Module, dataloader: Da
 
 
 def _sharded_by(args: TrainingArguments, model: nn.Module) -> str | None:
-    """What shards the parameters, None where nothing does.
+    """What shards the parameters; None if nothing does.
 
-    A launcher sets FSDP or DeepSpeed up without telling `args`, so accelerate's own state and the
-    parameters are asked as well.
+    A launcher can set up FSDP or DeepSpeed without an entry in `args`, so this also looks at
+    accelerate's state and at the parameters.
     """
     kind = PartialState().distributed_type
     if args.fsdp or kind == DistributedType.FSDP:

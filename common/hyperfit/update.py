@@ -1,7 +1,7 @@
 """The update: batch, forward, backward, clip, step. One visible block, `Updates.make`.
 
-It never waits for the device: what it returns are tensors there, which the loop reads at its next
-log line.
+It does not synchronise with the device. It returns tensors on the device, which the loop reads at
+its next log line.
 
 Shapes: N sequences, T tokens each, B sequences per update, M per micro-batch, D hidden size.
 """
@@ -28,16 +28,16 @@ from common.tools.modules import copy_weights, eval_mode, load_weights, trainabl
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """The training set and how it is dealt out.
+    """The training set and how it is divided into batches.
 
     Attributes:
         sequences_NT: (N, T) training ids, on the CPU, any integer type.
         seed: of the order.
         batch_size: sequences per update.
-        micro_batch_size: sequences per forward pass; sums, not means, are accumulated, so that it
-            changes the memory and not the result.
-        first_target: the first position that is predicted, at least 1. What stands before it is
-            given, as a prompt is, and carries no loss.
+        micro_batch_size: sequences per forward pass. Sums, not means, are accumulated, so that this
+            number changes the memory and not the result.
+        first_target: the first position that is predicted, at least 1. The tokens before it are
+            given, like a prompt, and have no loss.
     """
 
     sequences_NT: Tensor
@@ -53,7 +53,7 @@ class Batches:
 
     @property
     def tokens(self) -> int:
-        """Of the sequences of one update."""
+        """Tokens of the sequences of one update."""
         return self.batch_size * self.sequences_NT.shape[1]
 
 
@@ -62,10 +62,10 @@ class StepOptions:
     """How an update is made.
 
     Attributes:
-        max_gradient_norm: the gradient's norm is clipped to it; 0 is off.
-        compile_body: torch.compile the decoder for the updates. Evaluation stays eager, since its
-            other batch shapes would compile again.
-        stats: whether the entropy probe runs along, on the last batch before each log line.
+        max_gradient_norm: gradients of a larger norm are clipped to it; 0 is off.
+        compile_body: use torch.compile for the decoder in updates. Evaluation is not compiled,
+            since each of its batch shapes would need a compilation.
+        stats: whether to measure the entropy too, on the last batch before each log line.
     """
 
     max_gradient_norm: float = 1.0
@@ -75,13 +75,13 @@ class StepOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Updated:
-    """What one update measured, still on the device.
+    """The figures of one update, still on the device.
 
     Attributes:
         loss: mean over the batch's predicted tokens, before the step; nats.
-        accuracy: share of these tokens whose first choice is right.
+        accuracy: share of these tokens that are the model's first choice.
         gradient_norm: before clipping.
-        stats: sums of the entropy probe, where they were asked for.
+        stats: sums of the entropy probe; None where they were not measured.
     """
 
     loss: Tensor
@@ -98,7 +98,7 @@ class Updates:
         batches: the training set.
         optimizer: over the trainable parameters.
         compute: device and precision.
-        options: how.
+        options: how an update is made.
     """
 
     def __init__(
@@ -117,9 +117,10 @@ class Updates:
         self._trained_head, self._trained_prefix = head, self.prefix
 
     def prepare(self) -> None:
-        """Compute what lies below the first trained block, once, and compile what is left.
+        """Compute the states below the first trained block once, and compile the rest.
 
-        An update runs the whole decoder, or the part above a frozen prefix.
+        The blocks below it are the frozen prefix. An update then runs only the blocks above; where
+        there is no such prefix, it runs the whole decoder.
         """
         _assert_no_dropout(self.head, self._to_device(self.batches.sequences_NT[:2].long()))
         self.prefix = self.freeze_prefix(self.batches.sequences_NT)
@@ -129,7 +130,8 @@ class Updates:
             trained.body = torch.compile(trained.body, dynamic=False)
 
     def freeze_prefix(self, sequences_NT: Tensor) -> FrozenPrefix | None:
-        """The states of these sequences below the first trained block, where that serves."""
+        """The states that enter the first trained block, for these sequences; None where keeping
+        them would save nothing."""
         return freeze_prefix(
             self.head,
             sequences_NT,
@@ -157,8 +159,8 @@ class Updates:
                 part = self._trained_head.train_loss(
                     hidden_MTD[:, first - 1 :], ids_MT[:, first - 1 :], stats=probed
                 )
-            # Sums over micro-batches, divided by the tokens of the whole batch: the mean of means
-            # would weigh a smaller last micro-batch too much.
+            # The sum of each micro-batch is divided by the tokens of the whole batch. A mean of
+            # means would give the tokens of a smaller last micro-batch too much weight.
             (part.loss_sum / tokens).backward()
             loss_sum += part.loss_sum.detach()
             correct += part.correct
@@ -175,7 +177,7 @@ class Updates:
 
     @contextmanager
     def undone(self) -> Iterator[None]:
-        """Weights, optimizer and random numbers are after the block as they were before it."""
+        """Put weights, optimizer and random numbers back after the block."""
         weights = copy_weights(self.parameters)
         optimizer = copy.deepcopy(self.optimizer.state_dict())
         device = self.compute.device
@@ -185,7 +187,7 @@ class Updates:
         self.optimizer.load_state_dict(optimizer)
 
     def full_pass(self, rows: Sequence[int] | None = None) -> tuple[float, float]:
-        """Loss and accuracy of the training set, or of these rows, see `loss_and_accuracy`."""
+        """Loss and accuracy of the training set or of some rows of it, see `loss_and_accuracy`."""
         return loss_and_accuracy(
             self.head,
             self.batches.sequences_NT,
@@ -199,7 +201,7 @@ class Updates:
     def _to_device(self, ids_BT: Tensor) -> Tensor:
         device = self.compute.device
         if device.type == "cuda":
-            ids_BT = ids_BT.pin_memory()  # or the copy would wait for the device
+            ids_BT = ids_BT.pin_memory()  # from pageable memory the copy would block
         return ids_BT.to(device, non_blocking=True)
 
 
@@ -214,10 +216,16 @@ def loss_and_accuracy(
     first_target: int = 1,
     rows: Sequence[int] | None = None,
 ) -> tuple[float, float]:
-    """The two numbers that a run is judged by, of a pass in eval mode.
+    """Loss and accuracy of a pass in eval mode, by which the schedule decides.
 
     Args:
-        rows: of the sequences that count; None are all.
+        head: of the model.
+        sequences_NT: (N, T) ids.
+        batch_size: sequences per forward pass.
+        compute: device and precision.
+        prefix: of these sequences, if their states are kept.
+        first_target: the first position that is predicted.
+        rows: the sequences to measure; None is all.
 
     Returns:
         Mean loss over all tokens from `first_target` on, nats per token, and the share of these
@@ -232,7 +240,7 @@ def loss_and_accuracy(
             hidden_BTD = head.hidden(ids_BT) if prefix is None else prefix.hidden(rows_B)
             part = head.train_loss(hidden_BTD[:, before:], ids_BT[:, before:], stats=False)
             sums.append(torch.stack([part.loss_sum, part.correct]))
-    # One transfer for the whole pass, and a sum in float64, for thousands of batches.
+    # One transfer for the whole pass. The sum over thousands of batches needs float64.
     nats, correct = torch.stack(sums).cpu().double().sum(dim=0).tolist()
     tokens = len(rows) * (sequences_NT.shape[1] - first_target)
     return nats / tokens, correct / tokens
@@ -240,10 +248,10 @@ def loss_and_accuracy(
 
 @torch.no_grad()
 def _assert_no_dropout(head: LogitsHead, ids_BT: Tensor) -> None:
-    """Zero loss is out of reach with dropout; the domain turns it off when it loads the model.
+    """A model with dropout cannot reach zero loss; the domain turns it off when it loads the model.
 
-    The model itself is asked, since dropout rates sit in modules, in attributes of attention blocks
-    and in configurations: without dropout two passes in training mode are equal.
+    Dropout rates are in modules, in attributes of attention blocks and in configurations. So this
+    runs the model: without dropout, two passes in training mode are equal.
     """
     assert head.model.training
     first_BTD, second_BTD = (head.hidden(ids_BT) for _ in range(2))

@@ -1,4 +1,4 @@
-"""What a run measures on held-out data while it trains, and the best state by that measure.
+"""What a run measures on held-out data while it trains, and its state of the lowest held-out loss.
 
 Shapes: N sequences, T tokens each.
 """
@@ -20,11 +20,11 @@ from common.tools.modules import copy_weights
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """Figures from continued prompts.
+    """Figures of continued prompts, one point on the curve over training.
 
     Attributes:
         figures: by name.
-        diversity: the one that the schedule receives; None gives it none.
+        diversity: the figure that the schedule receives; None if it receives none.
     """
 
     figures: dict[str, float]
@@ -33,12 +33,12 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """What is measured, besides the training set.
+    """What is measured on held-out data.
 
     Attributes:
         sequences_NT: (N, T) ids whose loss and entropy are measured; None is off.
-        continue_prompts: continues held-out prompts greedily and scores them; None is off.
-        continued_tokens: how many tokens that decodes, for its cost.
+        continue_prompts: continues held-out prompts greedily and scores the result; None is off.
+        continued_tokens: tokens that one call of it decodes, to estimate its cost.
     """
 
     sequences_NT: Tensor | None = None
@@ -52,8 +52,8 @@ class Best:
 
     Attributes:
         loss: nats per token.
-        update: at which it was measured.
-        weights: the trainable ones there, by name, on the CPU.
+        update: updates made when it was measured.
+        weights: the trainable parameters, by name, on the CPU.
     """
 
     loss: float
@@ -67,7 +67,7 @@ class Validation:
     Args:
         updates: of the run, prepared.
         held_out: what is measured.
-        time: where the seconds are counted.
+        time: counts the seconds that this takes.
 
     Attributes:
         best: None before the first measurement, and without held-out sequences.

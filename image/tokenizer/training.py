@@ -1,10 +1,11 @@
 """The loop that trains a tokenizer: a plain autoencoder first, then with the codebook.
 
-The codebook starts from encoder outputs, which mean something only after the autoencoder has seen
-some batches; so the first updates do not quantise. Batches, flips and codebook draws are functions
-of (seed, update), so a checkpoint of weights, optimizer, codebook and schedule resumes exactly.
+The codebook starts from encoder outputs. These carry no information before the autoencoder has been
+trained for a while, so the first updates do not quantise. The images of a batch, their mirroring
+and the random draws of the codebook are functions of (seed, update). So a run resumes exactly from
+a checkpoint of weights, optimizer, codebook and schedule.
 
-Shapes: N images, C channels, H W pixels, M latents of width D.
+Shapes: N images, C channels, H W pixels, M latents of width D, K codes, G x G latents per image.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from image.tokenizer.pixels import to_signed
 from image.tokenizer.quality import measure_tokenizer
 from image.tokenizer.vq import VQTokenizer
 
-START_LATENTS_PER_CODE = 32  # for the k-means start
-USAGE_WINDOW = 20  # updates over which the live usage is counted
+START_LATENTS_PER_CODE = 32  # of the k-means that the codebook starts with
+USAGE_WINDOW = 20  # updates over which the usage in log lines is counted
 
 
 class ImageBatches:
-    """Which images each update takes, and which of them it mirrors: a function of the seed and the
-    update's number alone.
+    """The images of each update, some of them mirrored: a function of the seed and the update's
+    number alone.
 
     Args:
         images_NCHW: (N, 3, H, W) uint8 to train on, on the CPU.
         seed: of the order and the mirroring.
         batch_size: images per update.
-        flip: mirror half of the images.
+        flip: whether to mirror each image with probability 1/2.
     """
 
     def __init__(self, images_NCHW: Tensor, *, seed: int, batch_size: int, flip: bool) -> None:
@@ -52,9 +53,9 @@ class ImageBatches:
         """(batch, 3, H, W) images in [-1, 1] of update number `update`, from 0.
 
         Args:
-            update: decides which images are mirrored.
+            update: selects the images and decides which are mirrored.
             device: where they go.
-            ahead: takes the images of so many updates later.
+            ahead: selects the images of an update that is later by this number.
         """
         rows = self.order.rows(update + ahead)
         images_NCHW = self.images_NCHW[rows].to(device)
@@ -73,14 +74,15 @@ class TokenizerTraining:
     Args:
         model: fp32, on its device; the codebook's embedding takes no gradient.
         loss: of a batch.
-        batches: the training images and how they are dealt out.
-        heldout_NCHW: uint8 images for the curve.
-        schedule: rates and the length of the run.
-        optimizer: over the parameters that take gradients.
+        batches: the training images and how they are divided into batches.
+        heldout_NCHW: uint8 images to measure the tokenizer on while it trains.
+        schedule: gives the learning rates and the length of the run.
+        optimizer: over the parameters that require gradients.
         codebook: of the model.
-        session: checkpoints, history and how often; its cadence leaves nothing open.
-        quantise_from: updates of the plain autoencoder.
-        max_gradient_norm: clipping.
+        session: checkpoints, history and their cadence, which must set `validate_every` and
+            `checkpoint_every`.
+        quantise_from: number of first updates that train a plain autoencoder.
+        max_gradient_norm: gradients of a larger norm are clipped to it.
 
     Attributes:
         shown: figures of the last log line and the last validation, for a progress bar.
@@ -117,13 +119,13 @@ class TokenizerTraining:
         return self.session.update
 
     def run(self, *, resume: bool = False) -> float:
-        """Train to the end; the model holds the weights afterwards.
+        """Train to the end of the schedule. The model then has the trained weights.
 
         Args:
-            resume: go on from the newest whole checkpoint.
+            resume: continue from the newest whole checkpoint.
 
         Returns:
-            Seconds spent, earlier parts of a resumed run included.
+            Seconds spent, earlier processes of a resumed run included.
 
         Raises:
             UserError: the loss became NaN, or there is nothing to resume.
@@ -153,8 +155,8 @@ class TokenizerTraining:
         self._start_window()
 
     def _train_one_update(self) -> None:
-        """The update: batch, forward, backward, clip, step, codebook. It does not synchronise with
-        the device, but where a code is looked for that no image chooses any more."""
+        """The update: batch, forward, backward, clip, step, codebook. It synchronises with the
+        device only where the codebook looks for unused codes."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate_in(self.session.pending)
         if self.update == self.quantise_from:
@@ -173,7 +175,8 @@ class TokenizerTraining:
 
     @torch.no_grad()
     def _start_codebook(self) -> None:
-        """k-means over the encoder outputs of as many coming batches as its size wants."""
+        """Start the codebook by k-means over the encoder outputs of the next batches, with
+        `START_LATENTS_PER_CODE` latents for each code."""
         wanted = START_LATENTS_PER_CODE * self.codebook.embedding_KD.shape[0]
         latents: list[Tensor] = []
         while sum(len(part) for part in latents) < wanted:
@@ -185,10 +188,10 @@ class TokenizerTraining:
     # Records.
 
     def _log(self, window: list[LossParts], norm: float, seconds: float) -> None:
-        """One line of history; the schedule receives the losses.
+        """Write one line of history and give the losses to the schedule.
 
         Raises:
-            UserError: one of them is NaN, or the gradient is, which ruins the next.
+            UserError: a loss is NaN, or the last gradient is, after which the next loss would be.
         """
         losses: list[float] = torch.stack([parts.total.detach() for parts in window]).tolist()
         terms = {
