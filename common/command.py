@@ -60,7 +60,8 @@ def run_command(
         out: the output folder.
 
     Raises:
-        UserError: an option, a file or the machine does not fit, or the run missed its target.
+        UserError: an option is out of range, data or model cannot be used, memory or disk does not
+            suffice, or the run missed its target.
     """
     quiet_transformers()
     with Progress() as progress:

@@ -80,7 +80,8 @@ def run_pretraining(
         prepare: reads the data.
 
     Raises:
-        UserError: an option, a file or the machine does not fit, or the loss became NaN.
+        UserError: an option is out of range, the data cannot be used, the disk is full, or the loss
+            became NaN.
     """
     quiet_transformers()
     with Progress() as progress:

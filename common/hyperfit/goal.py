@@ -21,8 +21,8 @@ from common.hyperfit.options import ScheduleOptions
 NATS_PER_WRONG_TOKEN = 5.0
 """Loss per share of wrong tokens: 5.3 at a loss of 3.7, 4.9 at 1.9, in the embedded text model."""
 WRONG_MARGIN = 0.005
-"""Added to the share of wrong tokens at which a pass is due. At a target accuracy of 1 the share is
-0, and so is every multiple of it."""
+"""Added to the share of wrong tokens at which a full pass is due. The target accuracy 1 has a share
+of 0, of which every multiple is 0 as well."""
 LEAST_WRONG = 1e-3
 """Forecasts end at this share of wrong tokens, because an exponential never reaches 0."""
 

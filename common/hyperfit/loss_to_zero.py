@@ -12,8 +12,8 @@ of the weights that would be saved. So a run has three phases:
   target is a loss, or the share of tokens that are the model's first choice (`goal.py`).
 
 After a NaN or a lasting spike the schedule asks for the last good state and halves the rate. When
-the descent stalls, it raises the rate once. If the loss then still does not fall, the rate
-itself keeps it from falling, and the run settles at lower rates.
+the descent stalls, it raises the rate once. If the loss then still does not fall, the rate itself
+keeps it from falling, and the run settles at lower rates.
 
 `mode="fixed"` is P1's protocol: a constant rate, exactly `fixed_updates` updates, one full pass.
 Its outcome is "reached" only if that pass is at the target, else "budget_exhausted". A NaN or a

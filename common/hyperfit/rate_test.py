@@ -155,7 +155,7 @@ def choose_rate(curve: RateCurve) -> tuple[float, str]:
         if averages and averages[-1] <= noise and None not in curve.changes_nats:
             raise _no_rate("leaves the loss as it is")
         place = max((i for i, average in enumerate(averages) if average <= noise), default=0)
-        reason = "the loss, which no rate lowers, does not rise yet"
+        reason = "the loss, which none lowers, does not rise yet"
     edge = curve.done_by[place]
     rate, why = EDGE_FRACTION * edge, f"{EDGE_FRACTION:g} of {edge:.3g}, where {reason}"
     fast = _fast_enough(curve, averages)

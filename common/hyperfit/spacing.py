@@ -189,7 +189,7 @@ class Workload:
 
     def checkpoints(self) -> Regular:
         """When the state is saved. A state is mostly the trained weights. An update computes with
-        about as many, so the cost in tokens is much the same for all models."""
+        at least as many, so the cost in tokens is much the same for all models."""
         cost = CHECKPOINT_COST.get(self.device, ACCELERATED_CHECKPOINT_COST)
         return Regular(every=math.ceil(cost / (CHECKPOINT_SHARE * self.update_tokens)))
 

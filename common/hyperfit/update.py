@@ -130,8 +130,8 @@ class Updates:
             trained.body = torch.compile(trained.body, dynamic=False)
 
     def freeze_prefix(self, sequences_NT: Tensor) -> FrozenPrefix | None:
-        """The states that enter the first trained block, for these sequences; None where keeping
-        them would save nothing."""
+        """The states that enter the first trained block, for these sequences; None where that is
+        not possible, see `common.model.frozen_prefix`."""
         return freeze_prefix(
             self.head,
             sequences_NT,
