@@ -244,10 +244,10 @@ def test_dry_run(
     [
         (["--batch_size", "25"], "batch_size to be at most count, 24"),
         (["--codes", "65"], "at least 65 latents, one for each code; got 64 (4 images of 4 x 4)"),
-        (["--codes", "1"], "codes to be at least 2"),
+        (["--codes", "1"], "codes to be from 2 to 1,048,576"),
         (["--quantise_from", "10"], "quantise_from to be from 0 to below 10"),
         (["--codebook_decay", "1"], "codebook_decay to be in [0, 1)"),
-        (["--stability_weight", "-1"], "stability_weight to be a finite number of at least 0"),
+        (["--stability_weight", "-1"], "stability_weight to be at least 0"),
         (["--max_gradient_norm", "0"], "max_gradient_norm to be a positive number"),
         (["--heldout_count", "0"], "heldout_count to be at least 1"),
         (["--learning_rate", "0"], "learning_rate to be a positive number"),
