@@ -152,7 +152,7 @@ def test_dry_run(
     [
         (["--vocab_size", "256"], "vocab_size above 256"),
         (["--hidden_size", "18"], "multiple of 2 x heads"),
-        (["--length", "1"], "length to be at least 2"),
+        (["--length", "1"], "length to be from 2 to 1,048,576"),
         (["--heldout_books", "0"], "heldout_books to be at least 1"),
         (["--heldout_books", "8"], "more than 8 titles"),
         (["--micro_batch_size", "0"], "micro_batch_size to be at least 1"),
