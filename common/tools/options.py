@@ -7,6 +7,7 @@ them through jsonargparse: `--config FILE.yaml`, dotted overrides (`--train.batc
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -120,10 +121,18 @@ def require(checks: Iterable[tuple[str, object, bool, str]], *, option: str = "-
             )
 
 
+class _HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves the lines of a description, which hold examples, as they are."""
+
+
 @lru_cache(maxsize=8)  # making one takes a tenth of a second, and a suite reads hundreds of configs
 def _parser(config_class: type, prog: str, description: str) -> jsonargparse.ArgumentParser:
     parser = jsonargparse.ArgumentParser(
-        prog=prog, description=description, exit_on_error=False, allow_abbrev=False
+        prog=prog,
+        description=description,
+        formatter_class=_HelpFormatter,
+        exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="YAML file of these options.")
     parser.add_class_arguments(config_class, as_group=False)

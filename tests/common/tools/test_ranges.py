@@ -109,3 +109,10 @@ def test_help_shows_the_range(capsys: pytest.CaptureFixture[str]) -> None:
     told = " ".join(capsys.readouterr().out.split())
     assert "Every so many. Range: at least 1, or null. (type:" in told
     assert "Widths. Range: from 1 to 8. (type:" in told and "Any number. (type:" in told
+
+
+def test_help_leaves_the_lines_of_the_description(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = "Does a thing.\n\n    some --every 2     every second one\n    some --free 3"
+    with pytest.raises(SystemExit):
+        parse(Options, ["--help"], prog="some", description=examples)
+    assert examples in capsys.readouterr().out
