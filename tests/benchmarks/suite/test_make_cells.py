@@ -92,7 +92,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     def analyse(name: str, folders: Sequence[Path], options: dict[str, Any]) -> FakeMeasured:
         made.analysed.append((name, len(folders), options))
         ttr = [figures(f).metrics["hyperfitted-greedy/all/ttr_96"].mean for f in folders]
-        if ttr[0] < 0:
+        if options.get("k", 0) < 0:
             raise ZeroDivisionError("by nothing\nat all")
         return FakeMeasured({"shifted": point(ttr[-1] + options.get("k", 0), 4)}, {"s": [{"a": 1}]})
 
@@ -169,8 +169,9 @@ def test_what_one_profile_has_made_another_takes(bench: Bench) -> None:
 def test_failures_are_recorded_tried_again_and_stop_nothing(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sizes = [{"axes": {"n": n}, "all": {"data.sequences": n}} for n in (13, 14, -9, 8)]
-    broken = {"analysis": "shift", "cells": [{"all": {"data.sequences": -9}}]}
+    sizes = [{"axes": {"n": n}, "all": {"data.sequences": n}} for n in (13, 14, 17, 8)]
+    broken: dict[str, Any] = {"analysis": "shift", "analysis_options": {"k": -1}}
+    broken |= {"cells": [{"all": {"data.sequences": 17}}]}
     bench.declare(**{"size": PLAIN | {"cells": sizes}, "broken": PLAIN | broken})
     assert bench("size", "broken") == 1
     cells = bench.cells()
@@ -419,3 +420,13 @@ def test_a_failed_cell_of_another_configuration_is_no_obstacle(bench: Bench) -> 
     path.write_text(json.dumps(record))
     assert bench("shift") == 0
     assert figures_of(bench.cells()) == figures_of({"shift/text-seed0": cell})
+
+
+def test_an_option_out_of_range_is_refused_before_any_run(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {"cells": [{"axes": {"n": n}, "all": {"data.sequences": n}} for n in (8, 0)]}
+    bench.declare(**{"size": PLAIN | wrong})
+    assert bench("size") == 2
+    assert "size/text-0-seed0; got 0; correct size.yaml" in capsys.readouterr().err
+    assert not (bench.folder / "cells").exists()
