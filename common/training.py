@@ -137,6 +137,7 @@ def train(
             step=StepOptions(
                 max_gradient_norm=options.max_gradient_norm,
                 compile_body=should_compile(options.compile, compute.device, budget),
+                checkpoint_activations=options.checkpoint_activations,
                 stats=options.probe,
             ),
         )

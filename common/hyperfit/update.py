@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from common.hyperfit.data_order import DataOrder, batched
+from common.model.activation_checkpointing import blocks_to_checkpoint, checkpointed
 from common.model.frozen_prefix import FrozenPrefix, freeze_prefix
 from common.model.head import LogitsHead
 from common.model.token_stats import TokenSums
@@ -65,11 +66,14 @@ class StepOptions:
         max_gradient_norm: gradients of a larger norm are clipped to it; 0 is off.
         compile_body: use torch.compile for the decoder in updates. Evaluation is not compiled,
             since each of its batch shapes would need a compilation.
+        checkpoint_activations: compute the blocks again in the backward pass of updates instead of
+            keeping their activations, see `common.model.activation_checkpointing`.
         stats: whether to measure the entropy too, on the last batch before each log line.
     """
 
     max_gradient_norm: float = 1.0
     compile_body: bool = False
+    checkpoint_activations: bool = False
     stats: bool = True
 
 
@@ -117,16 +121,21 @@ class Updates:
         self._trained_head, self._trained_prefix = head, self.prefix
 
     def prepare(self) -> None:
-        """Compute the states below the first trained block once, and compile the rest.
+        """Compute the states below the first trained block once; checkpoint and compile the rest.
 
         The blocks below it are the frozen prefix. An update then runs only the blocks above; where
         there is no such prefix, it runs the whole decoder.
+
+        Raises:
+            UserError: activations shall be checkpointed, and the model has no list of blocks.
         """
         _assert_no_dropout(self.head, self._to_device(self.batches.sequences_NT[:2].long()))
         self.prefix = self.freeze_prefix(self.batches.sequences_NT)
         self._trained_head, self._trained_prefix = copy.copy(self.head), copy.copy(self.prefix)
+        trained = self._trained_prefix or self._trained_head
+        if self.options.checkpoint_activations:
+            trained.body = checkpointed(trained.body, blocks_to_checkpoint(self.head.body))
         if self.options.compile_body:
-            trained = self._trained_prefix or self._trained_head
             trained.body = torch.compile(trained.body, dynamic=False)
 
     def freeze_prefix(self, sequences_NT: Tensor) -> FrozenPrefix | None:
