@@ -20,9 +20,10 @@ from common.errors import UserError
 from common.hyperfit.disk import check_disk, disk_need
 from common.hyperfit.memory import training_gib
 from common.hyperfit.tracker import check_tracker
+from common.model.activation_checkpointing import blocks_to_checkpoint
 from common.model.saved_weights import dtype_to_save
 from common.model.tune import prepare_tuning, tuning_notices
-from common.tools.device import pick_device, should_compile
+from common.tools.device import pick_compute, pick_device, should_compile
 from common.training import make_schedule
 
 
@@ -77,7 +78,17 @@ def preflight(
         keeps_checkpoints=config.train.keep_checkpoints,
     )
     check_disk(disk, out)
-    memory = training_gib(shape, config.train.micro_batch_size or config.train.batch_size, length)
+    if config.train.checkpoint_activations:
+        blocks_to_checkpoint(shape)
+    memory = training_gib(
+        shape,
+        config.train.micro_batch_size or config.train.batch_size,
+        length,
+        batch=config.train.batch_size,
+        sequences=count,
+        compute=pick_compute(device, config.train.precision),
+        checkpoint_activations=config.train.checkpoint_activations,
+    )
     lines = [
         f"{_millions(parameters)} parameters, {_millions(trained)} trained; at most "
         f"{schedule.updates_left:,} updates of {config.train.batch_size} sequences; about "

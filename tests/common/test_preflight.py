@@ -122,6 +122,19 @@ def test_frozen_weights_need_less_memory() -> None:
     assert full / 4.5 < late < full / 3  # the weights alone are a quarter
 
 
+def test_checkpointed_activations_need_less_memory_and_a_list_of_blocks() -> None:
+    def gib(**train: Any) -> float:
+        big = shape(hidden_size=256, intermediate_size=1024, num_hidden_layers=8)
+        (line,) = preflight(config(train=train), big, torch.arange(24 * 400).reshape(24, 400) % 50)
+        return float(line.split("about ")[1].split(" GiB")[0])
+
+    assert gib(checkpoint_activations=True) < gib(micro_batch_size=4) < gib()
+    odd = shape()
+    odd.config.num_hidden_layers = 3
+    with pytest.raises(UserError, match="train.checkpoint_activations"):
+        preflight(config(train={"checkpoint_activations": True}), odd, IDS)
+
+
 def test_a_target_below_the_floor_is_told_and_only_that() -> None:
     alike = IDS.clone()
     alike[:, 0] = 0
