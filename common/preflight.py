@@ -19,6 +19,7 @@ from common.config import RunConfig
 from common.errors import UserError
 from common.hyperfit.disk import check_disk, disk_need
 from common.hyperfit.memory import training_gib
+from common.hyperfit.optimizer import BYTES_OF_MOMENTS, check_compiler
 from common.hyperfit.tracker import check_tracker
 from common.model.activation_checkpointing import blocks_to_checkpoint
 from common.model.saved_weights import dtype_to_save
@@ -55,6 +56,7 @@ def preflight(
     schedule = make_schedule(config, count)
     device = pick_device(config.device)
     should_compile(config.train.compile, device, schedule.updates_left)
+    check_compiler(config.train.optimizer, device)
     check_tracker(config.tracker)
     if not 1 <= config.measure.blocker_match < length:
         raise UserError(
@@ -76,6 +78,7 @@ def preflight(
         trained=trained,
         bytes_per_weight=saved_in.itemsize,
         keeps_checkpoints=config.train.keep_checkpoints,
+        bytes_of_moments=BYTES_OF_MOMENTS[config.train.optimizer],
     )
     check_disk(disk, out)
     if config.train.checkpoint_activations:
@@ -88,6 +91,7 @@ def preflight(
         sequences=count,
         compute=pick_compute(device, config.train.precision),
         checkpoint_activations=config.train.checkpoint_activations,
+        bytes_of_moments=BYTES_OF_MOMENTS[config.train.optimizer],
     )
     lines = [
         f"{_millions(parameters)} parameters, {_millions(trained)} trained; at most "

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from common.hyperfit.optimizer import BYTES_OF_MOMENTS
 from common.model.head import CHUNK_TOKENS, decoder_of
 from common.model.tune import find_blocks
 from common.tools.device import Compute
@@ -34,8 +35,7 @@ from common.tools.library_errors import LIBRARY_ERRORS
 GIB = 2**30
 BYTES_PER_WEIGHT = 4  # float32
 BYTES_PER_GRADIENT = 4
-BYTES_OF_MOMENTS = 8  # AdamW's two, in float32
-BYTES_PER_TRAINED_WEIGHT = BYTES_PER_GRADIENT + BYTES_OF_MOMENTS
+BYTES_PER_TRAINED_WEIGHT = 12  # its gradient and AdamW's two moments in float32
 # Floats that a decoder block keeps per token for the backward pass, as a multiple of the hidden
 # size, where the model cannot be run on shapes: 21 in a Llama with an MLP of 2.75 hidden sizes, 24
 # in Llama 3.1 8B, 36 in GPT-2.
@@ -52,7 +52,7 @@ def training_gib(
     sequences: int = 0,
     compute: Compute = CPU_FP32,
     checkpoint_activations: bool = False,
-    bytes_of_moments: float = BYTES_OF_MOMENTS,
+    bytes_of_moments: float = BYTES_OF_MOMENTS["adamw"],
 ) -> float:
     """GiB on the device to train the parameters of `model` that require gradients.
 

@@ -18,6 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from common.hyperfit.checkpoint import pack, unpack
 from common.hyperfit.data_order import DataOrder, batched
 from common.model.activation_checkpointing import blocks_to_checkpoint, checkpointed
 from common.model.frozen_prefix import FrozenPrefix, freeze_prefix
@@ -117,6 +118,7 @@ class Updates:
         self.head, self.batches, self.optimizer = head, batches, optimizer
         self.compute, self.options = compute, options
         self.parameters = trainable_parameters(head.model)
+        self.rate = 0.0  # of the last update
         self.prefix: FrozenPrefix | None = None
         self._trained_head, self._trained_prefix = head, self.prefix
 
@@ -151,8 +153,12 @@ class Updates:
 
     def make(self, rows_B: Sequence[int], rate: float, *, probed: bool = False) -> Updated:
         """One update on these sequences. It does not synchronise with the device."""
+        self.rate = rate
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], Tensor):  # which a compiled step reads
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
         sequences_NT, first = self.batches.sequences_NT, self.batches.first_target
         tokens = len(rows_B) * (sequences_NT.shape[1] - first)
@@ -188,12 +194,12 @@ class Updates:
     def undone(self) -> Iterator[None]:
         """Put weights, optimizer and random numbers back after the block."""
         weights = copy_weights(self.parameters)
-        optimizer = copy.deepcopy(self.optimizer.state_dict())
+        optimizer = pack(self.optimizer.state_dict())  # 8-bit moments cannot be deep-copied
         device = self.compute.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield
         load_weights(self.head.model, weights)
-        self.optimizer.load_state_dict(optimizer)
+        self.optimizer.load_state_dict(unpack(optimizer))
 
     def full_pass(self, rows: Sequence[int] | None = None) -> tuple[float, float]:
         """Loss and accuracy of the training set or of some rows of it, see `loss_and_accuracy`."""

@@ -9,7 +9,6 @@ import torch
 from transformers import GPT2Config, GPT2Model, LlamaConfig, LlamaForCausalLM, LlamaModel
 
 from common.hyperfit.memory import (
-    BYTES_OF_MOMENTS,
     BYTES_PER_GRADIENT,
     BYTES_PER_WEIGHT,
     GIB,
@@ -55,7 +54,7 @@ def on_meta(model_class: type[Any], options: Any) -> Any:
 def state_bytes(model: torch.nn.Module) -> int:
     """Weights and moments."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return sum(size * (BYTES_PER_WEIGHT + BYTES_OF_MOMENTS * trained) for size, trained in sizes)
+    return sum(size * (BYTES_PER_WEIGHT + 8 * trained) for size, trained in sizes)
 
 
 def gpt2() -> GPT2Config:
