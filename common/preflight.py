@@ -19,10 +19,12 @@ from common.config import RunConfig
 from common.errors import UserError
 from common.hyperfit.disk import check_disk, disk_need
 from common.hyperfit.memory import training_gib
+from common.hyperfit.optimizer import BYTES_OF_MOMENTS, check_compiler
 from common.hyperfit.tracker import check_tracker
+from common.model.activation_checkpointing import blocks_to_checkpoint
 from common.model.saved_weights import dtype_to_save
 from common.model.tune import prepare_tuning, tuning_notices
-from common.tools.device import pick_device, should_compile
+from common.tools.device import pick_compute, pick_device, should_compile
 from common.training import make_schedule
 
 
@@ -54,6 +56,7 @@ def preflight(
     schedule = make_schedule(config, count)
     device = pick_device(config.device)
     should_compile(config.train.compile, device, schedule.updates_left)
+    check_compiler(config.train.optimizer, device)
     check_tracker(config.tracker)
     if not 1 <= config.measure.blocker_match < length:
         raise UserError(
@@ -75,9 +78,21 @@ def preflight(
         trained=trained,
         bytes_per_weight=saved_in.itemsize,
         keeps_checkpoints=config.train.keep_checkpoints,
+        bytes_of_moments=BYTES_OF_MOMENTS[config.train.optimizer],
     )
     check_disk(disk, out)
-    memory = training_gib(shape, config.train.micro_batch_size or config.train.batch_size, length)
+    if config.train.checkpoint_activations:
+        blocks_to_checkpoint(shape)
+    memory = training_gib(
+        shape,
+        config.train.micro_batch_size or config.train.batch_size,
+        length,
+        batch=config.train.batch_size,
+        sequences=count,
+        compute=pick_compute(device, config.train.precision),
+        checkpoint_activations=config.train.checkpoint_activations,
+        bytes_of_moments=BYTES_OF_MOMENTS[config.train.optimizer],
+    )
     lines = [
         f"{_millions(parameters)} parameters, {_millions(trained)} trained; at most "
         f"{schedule.updates_left:,} updates of {config.train.batch_size} sequences; about "

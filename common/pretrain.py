@@ -111,7 +111,13 @@ def cost(config: PretrainOptions, task: Pretraining) -> str:
     device = pick_device(config.device)
     parameters = sum(p.numel() for p in task.shape.parameters())
     micro_batch = config.micro_batch_size or config.batch_size
-    memory = training_gib(task.shape, micro_batch, task.length)
+    memory = training_gib(
+        task.shape,
+        micro_batch,
+        task.length,
+        batch=config.batch_size,
+        compute=pick_compute(device, config.precision),
+    )
     epochs = config.updates * config.batch_size / task.sequences
     return (
         f"{parameters / 1e6:.1f} M parameters; {config.updates:,} updates of {config.batch_size} x "

@@ -15,6 +15,7 @@ from common.evaluate import Evaluator
 from common.hyperfit.checkpoint import Checkpoints
 from common.hyperfit.loop import TrainingLoop
 from common.hyperfit.loss_to_zero import LossToZero
+from common.hyperfit.optimizer import adamw
 from common.hyperfit.result import TrainResult
 from common.hyperfit.session import Session
 from common.hyperfit.spacing import Cadence
@@ -137,6 +138,7 @@ def train(
             step=StepOptions(
                 max_gradient_norm=options.max_gradient_norm,
                 compile_body=should_compile(options.compile, compute.device, budget),
+                checkpoint_activations=options.checkpoint_activations,
                 stats=options.probe,
             ),
         )
@@ -156,14 +158,17 @@ def _spread(rows_NT: torch.Tensor, count: int) -> torch.Tensor:
 def make_optimizer(
     model: torch.nn.Module, options: TrainConfig, learning_rate: float
 ) -> torch.optim.Optimizer:
-    """AdamW over the trainable parameters, fused where the device has it."""
-    parameters = list(trainable_parameters(model).values())
-    return torch.optim.AdamW(
-        parameters,
-        lr=learning_rate,
+    """The optimizer of the options over the trainable parameters.
+
+    Raises:
+        UserError: its package is not installed.
+    """
+    return adamw(
+        list(trainable_parameters(model).values()),
+        optimizer=options.optimizer,
+        learning_rate=learning_rate,
         betas=(options.adam_beta1, options.adam_beta2),
         weight_decay=options.weight_decay,
-        fused=parameters[0].device.type in ("cpu", "cuda", "mps"),
     )
 
 

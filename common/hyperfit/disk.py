@@ -9,10 +9,11 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.hyperfit.checkpoint import KEEP
+from common.hyperfit.optimizer import BYTES_OF_MOMENTS
 
 GB = 10**9
-# Per trained weight, in fp32: the weight, AdamW's two moments, and the weight of the best state.
-CHECKPOINT_BYTES = 16
+# Per trained weight, in fp32: the weight, and that of the best state. The moments come on top.
+WEIGHT_BYTES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,12 @@ class DiskNeed:
 
 
 def disk_need(
-    *, parameters: int, trained: int, bytes_per_weight: int, keeps_checkpoints: bool
+    *,
+    parameters: int,
+    trained: int,
+    bytes_per_weight: int,
+    keeps_checkpoints: bool,
+    bytes_of_moments: float = BYTES_OF_MOMENTS["adamw"],
 ) -> DiskNeed:
     """The disk space that a run needs.
 
@@ -41,8 +47,10 @@ def disk_need(
         trained: weights in a checkpoint.
         bytes_per_weight: of the saved model.
         keeps_checkpoints: whether the checkpoints stay after the run has ended.
+        bytes_of_moments: of the optimizer, per trained weight.
     """
-    checkpoint, model = CHECKPOINT_BYTES * trained, parameters * bytes_per_weight
+    checkpoint = round((WEIGHT_BYTES + bytes_of_moments) * trained)
+    model = parameters * bytes_per_weight
     kept = KEEP * checkpoint
     # A checkpoint is written before the oldest is removed, and the model before all are removed.
     return DiskNeed(

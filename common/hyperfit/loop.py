@@ -233,7 +233,7 @@ class TrainingLoop:
                 "epoch": self._epoch,
                 "train_loss": sum(losses) / len(losses),
                 "train_accuracy": sum(accuracies) / len(accuracies),
-                "learning_rate": self.updates.optimizer.param_groups[0]["lr"],
+                "learning_rate": self.updates.rate,
                 "gradient_norm": norm,
                 "tokens_per_second": round(len(made) * self.updates.batches.tokens / seconds, 1),
                 "phase": self.schedule.phase,

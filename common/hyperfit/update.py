@@ -18,7 +18,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from common.hyperfit.checkpoint import pack, unpack
 from common.hyperfit.data_order import DataOrder, batched
+from common.model.activation_checkpointing import blocks_to_checkpoint, checkpointed
 from common.model.frozen_prefix import FrozenPrefix, freeze_prefix
 from common.model.head import LogitsHead
 from common.model.token_stats import TokenSums
@@ -65,11 +67,14 @@ class StepOptions:
         max_gradient_norm: gradients of a larger norm are clipped to it; 0 is off.
         compile_body: use torch.compile for the decoder in updates. Evaluation is not compiled,
             since each of its batch shapes would need a compilation.
+        checkpoint_activations: compute the blocks again in the backward pass of updates instead of
+            keeping their activations, see `common.model.activation_checkpointing`.
         stats: whether to measure the entropy too, on the last batch before each log line.
     """
 
     max_gradient_norm: float = 1.0
     compile_body: bool = False
+    checkpoint_activations: bool = False
     stats: bool = True
 
 
@@ -113,20 +118,26 @@ class Updates:
         self.head, self.batches, self.optimizer = head, batches, optimizer
         self.compute, self.options = compute, options
         self.parameters = trainable_parameters(head.model)
+        self.rate = 0.0  # of the last update
         self.prefix: FrozenPrefix | None = None
         self._trained_head, self._trained_prefix = head, self.prefix
 
     def prepare(self) -> None:
-        """Compute the states below the first trained block once, and compile the rest.
+        """Compute the states below the first trained block once; checkpoint and compile the rest.
 
         The blocks below it are the frozen prefix. An update then runs only the blocks above; where
         there is no such prefix, it runs the whole decoder.
+
+        Raises:
+            UserError: activations shall be checkpointed, and the model has no list of blocks.
         """
         _assert_no_dropout(self.head, self._to_device(self.batches.sequences_NT[:2].long()))
         self.prefix = self.freeze_prefix(self.batches.sequences_NT)
         self._trained_head, self._trained_prefix = copy.copy(self.head), copy.copy(self.prefix)
+        trained = self._trained_prefix or self._trained_head
+        if self.options.checkpoint_activations:
+            trained.body = checkpointed(trained.body, blocks_to_checkpoint(self.head.body))
         if self.options.compile_body:
-            trained = self._trained_prefix or self._trained_head
             trained.body = torch.compile(trained.body, dynamic=False)
 
     def freeze_prefix(self, sequences_NT: Tensor) -> FrozenPrefix | None:
@@ -142,8 +153,12 @@ class Updates:
 
     def make(self, rows_B: Sequence[int], rate: float, *, probed: bool = False) -> Updated:
         """One update on these sequences. It does not synchronise with the device."""
+        self.rate = rate
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            if isinstance(group["lr"], Tensor):  # which a compiled step reads
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
         sequences_NT, first = self.batches.sequences_NT, self.batches.first_target
         tokens = len(rows_B) * (sequences_NT.shape[1] - first)
@@ -179,12 +194,12 @@ class Updates:
     def undone(self) -> Iterator[None]:
         """Put weights, optimizer and random numbers back after the block."""
         weights = copy_weights(self.parameters)
-        optimizer = copy.deepcopy(self.optimizer.state_dict())
+        optimizer = pack(self.optimizer.state_dict())  # 8-bit moments cannot be deep-copied
         device = self.compute.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield
         load_weights(self.head.model, weights)
-        self.optimizer.load_state_dict(optimizer)
+        self.optimizer.load_state_dict(unpack(optimizer))
 
     def full_pass(self, rows: Sequence[int] | None = None) -> tuple[float, float]:
         """Loss and accuracy of the training set or of some rows of it, see `loss_and_accuracy`."""

@@ -89,10 +89,10 @@ def freeze_prefix(
         return None
     name, blocks = found
     first = _frozen_blocks(decoder, blocks)
-    if not first or "." in name:  # `_with_blocks` replaces a direct child only
+    if not first or "." in name:  # what takes the kept states must hold the blocks itself
         return None
-    upper = _with_blocks(decoder, name, blocks[first:])
-    lower = _with_blocks(decoder, name, blocks[: first + 1])
+    upper = with_blocks(decoder, name, blocks[first:])
+    lower = with_blocks(decoder, name, blocks[: first + 1])
     with torch.no_grad(), eval_mode(head.model), autocast():
         parts: list[Tensor] = []
         for ids_BP in sequences_NT[:, :-1].split(batch_size):
@@ -105,6 +105,23 @@ def freeze_prefix(
     return FrozenPrefix(states_NPD=torch.cat(parts), body=upper, first_block=first)
 
 
+def with_blocks(decoder: nn.Module, name: str, blocks: nn.ModuleList) -> Any:
+    """A decoder that shares everything with `decoder` but has these blocks alone.
+
+    Args:
+        decoder: or a whole model.
+        name: of its list of blocks, such as "layers", or "model.layers" in a whole model.
+        blocks: take the place of that list.
+    """
+    child, _, rest = name.partition(".")
+    part = copy.copy(decoder)
+    part._modules = dict(decoder._modules)
+    part._modules[child] = (
+        with_blocks(decoder.get_submodule(child), rest, blocks) if rest else blocks
+    )
+    return part
+
+
 def _frozen_blocks(decoder: nn.Module, blocks: nn.ModuleList) -> int:
     """How many leading blocks are frozen; 0 if the embeddings are trained."""
     frozen = [not any(p.requires_grad for p in block.parameters()) for block in blocks]
@@ -113,14 +130,6 @@ def _frozen_blocks(decoder: nn.Module, blocks: nn.ModuleList) -> int:
     embeddings = decoder.get_input_embeddings()  # type: ignore[operator]
     trained = any(p.requires_grad for p in embeddings.parameters())
     return 0 if trained else count
-
-
-def _with_blocks(decoder: nn.Module, name: str, blocks: nn.ModuleList) -> Any:
-    """A decoder that shares everything with `decoder` but has these blocks alone."""
-    part = copy.copy(decoder)
-    part._modules = dict(decoder._modules)
-    part._modules[name] = blocks
-    return part
 
 
 def _run(decoder: Any, block: nn.Module, ids_BP: Tensor) -> tuple[Tensor, Tensor]:

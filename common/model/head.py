@@ -34,6 +34,7 @@ from common.tools.modules import eval_mode
 
 PROBE_LOGIT = 1000.0
 VERIFY_ROWS, VERIFY_TOKENS = 2, 64
+CHUNK_TOKENS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ def decoder_of(model: Any) -> Any:
 
 
 def attach_head(
-    model: Any, ids_BT: Tensor, *, chunk_tokens: int = 512, tolerance: float = 1e-2
+    model: Any, ids_BT: Tensor, *, chunk_tokens: int = CHUNK_TOKENS, tolerance: float = 1e-2
 ) -> LogitsHead:
     """Find and verify the head of a causal LM; show the result's `notice` to the user.
 

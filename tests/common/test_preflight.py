@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+import common.config
 import common.hyperfit.disk
 from common.config import MeasureConfig, RunConfig, ScheduleConfig, TrainConfig
 from common.errors import UserError
@@ -83,6 +84,7 @@ def test_disk_is_told_by_what_is_trained_and_saved(monkeypatch: pytest.MonkeyPat
         return float(peak), float(final)
 
     # 0.4 G weights: three checkpoints of 16 bytes each, one more than are kept; then the weights.
+    monkeypatch.setattr(common.config, "check_optimizer", lambda _: None)  # installed or not
     monkeypatch.setattr(common.hyperfit.disk.shutil, "disk_usage", lambda _: Room(10**12))
     peak, final = told(save_dtype="fp32")
     weights = final / 4
@@ -91,6 +93,7 @@ def test_disk_is_told_by_what_is_trained_and_saved(monkeypatch: pytest.MonkeyPat
     assert told(save_dtype="bf16")[1] == pytest.approx(final / 2, abs=0.1)
     assert told(keep_checkpoints=True)[1] == pytest.approx(36 * weights, abs=2)
     assert told(tune="last:1")[0] < 0.5 * peak
+    assert told(optimizer="adamw8bit")[0] == pytest.approx(peak * 10 / 16, rel=0.05)
     monkeypatch.setattr(common.hyperfit.disk.shutil, "disk_usage", lambda _: Room(5 * 10**9))
     with pytest.raises(UserError, match=r"room for the run.*got 5\.0 GB free; free some space"):
         told()
@@ -107,7 +110,9 @@ def test_a_share_of_the_blocks_is_told() -> None:
     assert lines[1] == "train.tune last:50%: 2 of 4 blocks"
 
 
-def test_frozen_weights_need_less_memory() -> None:
+def test_frozen_weights_need_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common.config, "check_optimizer", lambda _: None)  # installed or not
+
     def gib(**train: Any) -> float:
         big = {"hidden_size": 2048, "intermediate_size": 8192, "vocab_size": 32000}
         with torch.device("meta"):
@@ -119,7 +124,21 @@ def test_frozen_weights_need_less_memory() -> None:
 
     full, late = gib(), gib(tune="last:5", lora_rank=8)
     assert 10 < full < 13  # 0.8 G weights of 16 bytes
+    assert gib(optimizer="adamw8bit") == pytest.approx(full * 10 / 16, rel=0.05)
     assert full / 4.5 < late < full / 3  # the weights alone are a quarter
+
+
+def test_checkpointed_activations_need_less_memory_and_a_list_of_blocks() -> None:
+    def gib(**train: Any) -> float:
+        big = shape(hidden_size=256, intermediate_size=1024, num_hidden_layers=8)
+        (line,) = preflight(config(train=train), big, torch.arange(24 * 400).reshape(24, 400) % 50)
+        return float(line.split("about ")[1].split(" GiB")[0])
+
+    assert gib(checkpoint_activations=True) < gib(micro_batch_size=4) < gib()
+    odd = shape()
+    odd.config.num_hidden_layers = 3
+    with pytest.raises(UserError, match="train.checkpoint_activations"):
+        preflight(config(train={"checkpoint_activations": True}), odd, IDS)
 
 
 def test_a_target_below_the_floor_is_told_and_only_that() -> None:

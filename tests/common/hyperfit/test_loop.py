@@ -625,6 +625,28 @@ def test_the_initial_weights_are_written_once(tmp_path: Path) -> None:
     assert_equal_weights(state["weights"], state["best"]["weights"])
 
 
+def test_checkpointed_activations_give_the_same_run_and_resume(tmp_path: Path) -> None:
+    def whole(name: str, **options: Any) -> tuple[Run, int]:
+        run, passes = Run(tmp_path / name, schedule=FIXED, **options), []
+        run.model.model.layers[-1].self_attn.register_forward_hook(lambda *_: passes.append(1))
+        run.loop.run()
+        return run, len(passes)
+
+    (plain, once), (_, twice) = whole("kept"), whole("checkpointed", checkpoint_activations=True)
+    assert twice == once + 22  # one more in each update, none in evaluation
+    with pytest.raises(KeyboardInterrupt):
+        Run(
+            tmp_path / "interrupted",
+            schedule=FIXED,
+            checkpoint_activations=True,
+            on_step=at_step(9, lambda: os.kill(os.getpid(), signal.SIGINT)),
+        ).loop.run()
+    resumed = Run(tmp_path / "interrupted", schedule=FIXED, checkpoint_activations=True)
+    resumed.loop.run(resume=True)
+    assert resumed.history() == plain.history()
+    assert_equal_weights(resumed.weights(), plain.weights())
+
+
 @pytest.mark.parametrize("variable", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
 def test_several_processes_are_refused(
     variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
