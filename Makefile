@@ -16,7 +16,7 @@ demo: $(STAMP)  ## hyperfit SmolLM2 and the embedded image model, without a hub,
 	@$(BIN)/python -m common.report.terminal runs/text/demo runs/image/demo
 
 test: $(DEV_STAMP)  ## the whole test suite with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 lint: $(DEV_STAMP)  ## format check and lint
 	$(BIN)/ruff format --check .
